@@ -1,0 +1,1 @@
+//! Running health checks once, rendering their results.

@@ -1,0 +1,1 @@
+//! One connection, kept: the pure machine and its tokio half.

@@ -1,0 +1,248 @@
+//! The engine's alphabet: everything that can happen to it, everything that it can want.
+//!
+//! Both are data: a recorded run of inputs replays to the same effects, byte for byte.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::options::Settings;
+use crate::proto::ids::{ClientId, DaemonId, ScriptName, SessionId, WorkerId};
+use crate::proto::messages::{Answer, FromClient, FromWorker, Json, ToWorker};
+
+/// Monotonic time since the daemon's start, in microseconds.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Moment(pub u64);
+
+impl Moment {
+    #[must_use]
+    pub fn after(self, wait: Duration) -> Self {
+        Moment(
+            self.0
+                .saturating_add(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX)),
+        )
+    }
+
+    /// Zero if `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Moment) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// What the engine is born with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    pub daemon: DaemonId,
+    pub pid: u32,
+    pub version: String,
+    pub home: PathBuf,
+    pub socket: PathBuf,
+    /// Seed of the back-off's jitter.
+    pub seed: u64,
+    /// Milliseconds since 1970 at the engine's moment 0: ids (UUIDv7) carry wall time.
+    pub started_unix_ms: u64,
+}
+
+/// Who a line goes to or comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Peer {
+    Session(SessionId),
+    Worker(WorkerId),
+}
+
+/// A script as the last look at the home found it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScriptSpec {
+    pub name: ScriptName,
+    /// The file in `scripts/`, not resolved.
+    pub path: PathBuf,
+    pub kind: ScriptKind,
+    pub settings: Settings,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScriptKind {
+    Lua,
+    Executable,
+}
+
+/// What changed in the home, decided by content, not by time stamps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ScriptChange {
+    /// New, or its file, header, settings or a file that it has loaded is different now.
+    Changed {
+        spec: Arc<ScriptSpec>,
+        because: PathBuf,
+    },
+    /// Gone, and still gone after settling.
+    Removed { name: ScriptName, because: PathBuf },
+    /// It cannot be run as it stands (two files of one name, a faulty header, writable by others ...).
+    /// What serves goes on serving; `error` is shown.
+    Faulty {
+        name: ScriptName,
+        path: PathBuf,
+        error: String,
+    },
+}
+
+/// How a worker ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+}
+
+/// Everything that can happen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Input {
+    /// Time has passed: look at the timers.
+    Tick,
+    /// A client has connected. `fresh` is its id until a `hello` says another.
+    Connected {
+        session: SessionId,
+        uid: u32,
+        fresh: ClientId,
+    },
+    FromClient {
+        session: SessionId,
+        message: FromClient,
+    },
+    /// The client's side is gone; `why` for the log.
+    Gone {
+        session: SessionId,
+        why: String,
+    },
+    /// The kernel has taken messages of this much [`Answer::cost`] (or [`ToWorker::cost`]) altogether.
+    Flushed {
+        peer: Peer,
+        cost: u64,
+    },
+    /// A line has begun and not ended (`true`), or ended at last (`false`).
+    Partial {
+        session: SessionId,
+        begun: bool,
+    },
+    /// The first look at the home is over and was handed in as `Changed`: `up` may report.
+    Loaded,
+    Script(ScriptChange),
+    Spawned {
+        worker: WorkerId,
+        pid: u32,
+    },
+    SpawnFailed {
+        worker: WorkerId,
+        error: String,
+    },
+    FromWorker {
+        worker: WorkerId,
+        message: FromWorker,
+    },
+    /// The process has been waited for, and its group is gone. `stderr` holds the last lines.
+    Exited {
+        worker: WorkerId,
+        exit: Exit,
+        stderr: Vec<String>,
+    },
+    /// The text that [`Effect::ReadLog`] asked for.
+    LogRead {
+        ask: LogAsk,
+        lines: Result<String, String>,
+    },
+    /// `moonkeep.toml` was read: `None`, or what is wrong with it (the running configuration stays).
+    Configured {
+        fault: Option<String>,
+    },
+    /// SIGTERM, SIGINT (the second one skips the grace).
+    Terminate {
+        why: String,
+    },
+}
+
+/// Names one reading of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LogAsk(pub u64);
+
+/// Everything that the engine can want done. The shell does it without waiting.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Effect {
+    ToClient {
+        session: SessionId,
+        answer: Answer,
+    },
+    ToWorker {
+        worker: WorkerId,
+        message: ToWorker,
+    },
+    /// Send what waits, then close. `last` is one more line for it.
+    Disconnect {
+        session: SessionId,
+        last: Option<Answer>,
+        why: String,
+    },
+    /// Read no more from this peer, until `Resume`.
+    Pause {
+        peer: Peer,
+    },
+    Resume {
+        peer: Peer,
+    },
+    /// Start a process for this worker and write its `Setup` line.
+    Spawn {
+        worker: WorkerId,
+        spec: Arc<ScriptSpec>,
+        handover: Option<Json>,
+    },
+    /// Signal the worker's process group.
+    Signal {
+        worker: WorkerId,
+        kill: Kill,
+    },
+    ReadLog {
+        ask: LogAsk,
+        script: Option<ScriptName>,
+        lines: u32,
+    },
+    /// Look at the home and `moonkeep.toml` now, without waiting for an event.
+    Rescan,
+    /// Follow these files for this script, as the worker loaded them.
+    Follow {
+        script: ScriptName,
+        files: Vec<crate::proto::messages::LoadedFile>,
+    },
+    /// A line for the daemon's own log.
+    Note {
+        level: Level,
+        text: String,
+    },
+    /// First generation of every enabled script is ready or has failed: `up` reports now.
+    Settled {
+        ready: usize,
+        failed: usize,
+    },
+    /// All workers are gone, all clients told: leave.
+    Exit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kill {
+    Term,
+    Kill,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}

@@ -1,0 +1,29 @@
+//! moonkeep keeps Lua scripts running: daemon, worker and command line in one binary.
+//!
+//! | module | what it answers | it never |
+//! |---|---|---|
+//! | [`proto`] | what do the bytes mean? | waits, reads a clock, opens anything |
+//! | [`engine`] | what happens? | waits, reads a clock, opens anything |
+//! | [`options`] | what was written, and what does it mean? | opens anything |
+//! | [`paths`], [`scripts`] | where are things; what scripts does a home hold? | decides what runs |
+//! | [`daemon`] | the shell around the engine: sockets, processes, files | decides |
+//! | [`worker`], [`lua`] | runs one script; the Lua API | talks to clients |
+//! | [`client`] | one connection, kept | knows what a script is |
+//! | [`check`] | runs health checks once, renders results | needs a daemon |
+//! | [`cli`] | what was typed; prints | holds state |
+//!
+//! `docs/architecture.md` walks one request through the house.
+
+pub mod check;
+pub mod cli;
+pub mod client;
+pub mod daemon;
+pub mod engine;
+pub mod limits;
+pub mod lua;
+pub mod options;
+pub mod paths;
+pub mod proto;
+pub mod scripts;
+mod sys;
+pub mod worker;

@@ -1,0 +1,176 @@
+//! Every bound of the program, by name, with its unit and its reason.
+//!
+//! Nothing else in the program decides how large, how many or how long. Relations between bounds
+//! that other code relies on are asserted at compile time at the end of this file.
+
+use std::time::Duration;
+
+/// Longest line of the protocol, in bytes without its newline. A longer one is skipped and answered `too_large`.
+pub const LINE_BYTES: usize = 1024 * 1024;
+/// Longest request id that a sender may choose, in bytes: room for a UUID with a prefix.
+pub const REQUEST_ID_BYTES: usize = 128;
+/// Longest name of a script, in bytes. It becomes a file name with suffixes.
+pub const SCRIPT_NAME_BYTES: usize = 64;
+/// Longest name of a handler or an event, in bytes.
+pub const HANDLER_NAME_BYTES: usize = 128;
+/// Deepest nesting of JSON that is read or written. serde_json's own limit is 128.
+pub const JSON_DEPTH: usize = 64;
+/// Most values in one JSON document that passes into or out of Lua.
+pub const JSON_NODES: usize = 100_000;
+/// Most words in one text line.
+pub const TEXT_WORDS: usize = 1_024;
+
+/// Bytes asked from the kernel in one read.
+pub const READ_BYTES: usize = 64 * 1024;
+/// Requests that one session may have in flight; beyond it the session is not read until answers drain.
+pub const IN_FLIGHT_PER_SESSION: usize = 1_024;
+/// Sessions at one time. The accept loop answers further ones `busy` and closes them.
+pub const SESSIONS: usize = 4_096;
+/// Bytes of answers waiting for one session at which the session is no longer read.
+pub const OUTBOX_PAUSE_BYTES: u64 = 1024 * 1024;
+/// Bytes of answers waiting for one session at which it is disconnected as a slow reader.
+pub const OUTBOX_DROP_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of requests and answers waiting for one worker at which no further request is given to it.
+pub const WORKER_OUTBOX_BYTES: u64 = 4 * 1024 * 1024;
+/// Event subscriptions of one session or worker.
+pub const SUBSCRIPTIONS_PER_PEER: usize = 64;
+/// Bytes waiting for a subscriber at which further events are counted and dropped; a gap marker follows.
+pub const EVENT_OUTBOX_BYTES: u64 = 256 * 1024;
+
+/// Time after which a session that is not read by its peer is disconnected.
+pub const WRITE_DEADLINE: Duration = Duration::from_secs(10);
+/// Time that a line may take from its first byte to its newline.
+pub const LINE_DEADLINE: Duration = Duration::from_secs(5);
+/// Silence after which a session that announced pings is dropped. Clients ping every 10 s.
+pub const SESSION_IDLE: Duration = Duration::from_secs(15);
+/// Time that queued and running requests of a vanished client are kept for its return.
+pub const RESUME_WINDOW: Duration = Duration::from_secs(15);
+
+/// Stored answers, by number, time and bytes: whichever comes first.
+pub const STORED_ANSWERS: usize = 100_000;
+/// See [`STORED_ANSWERS`].
+pub const STORED_FOR: Duration = Duration::from_secs(24 * 3600);
+/// See [`STORED_ANSWERS`].
+pub const STORED_BYTES: usize = 64 * 1024 * 1024;
+/// A larger result is not kept: a repeat is told that it was not retained.
+pub const STORED_RESULT_BYTES: usize = 256 * 1024;
+
+/// Requests that a script may run at once, unless its header says otherwise.
+pub const CONCURRENCY: u32 = 16;
+/// Most that a header may ask for.
+pub const CONCURRENCY_MOST: u32 = 4_096;
+/// Requests waiting for one script, unless its header says otherwise.
+pub const QUEUE_ITEMS: usize = 1_024;
+/// Bytes waiting for one script.
+pub const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+/// Time limit of a request that names none.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time limit of a request.
+pub const REQUEST_TIMEOUT_MOST: Duration = Duration::from_secs(24 * 3600);
+/// Time from a worker's spawn to its readiness.
+pub const READY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time from the `shutdown` notice to SIGTERM, and again from SIGTERM to SIGKILL.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time that an old generation may take for what it holds, after a reload.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for `moonkeep.on_handover` to return its state.
+pub const HANDOVER_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bytes of state that one generation may hand to the next.
+pub const HANDOVER_BYTES: usize = 256 * 1024;
+/// What the daemon allows a worker beyond a request's deadline before it asks for a cancel: the
+/// worker's own time limit comes first, and its error names the line.
+pub const DEADLINE_SLACK: Duration = Duration::from_millis(100);
+/// Time that a worker has to confirm a cancel; after it the worker is killed.
+pub const CANCEL_GRACE: Duration = Duration::from_millis(1_000);
+/// Between two heartbeats of a worker.
+pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
+/// Unanswered heartbeats after which a worker is killed.
+pub const HEARTBEATS_MISSED: u32 = 3;
+/// Starts of an `idempotent` request before it is given up as failed.
+pub const IDEMPOTENT_STARTS: u32 = 3;
+/// Starts of a `query` before it is given up as failed.
+pub const QUERY_STARTS: u32 = 2;
+/// Handlers that one script may have.
+pub const HANDLERS_PER_SCRIPT: usize = 1_024;
+/// Modules that one script may report as loaded.
+pub const MODULES_PER_SCRIPT: usize = 1_024;
+/// Scripts of one home.
+pub const SCRIPTS: usize = 4_096;
+
+/// First delay of the restart back-off after the immediate restart.
+pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+/// Longest delay of the restart back-off.
+pub const BACKOFF_MOST: Duration = Duration::from_secs(30);
+/// Run time after which a worker counts as good and the back-off starts anew.
+pub const BACKOFF_RESET: Duration = Duration::from_secs(10);
+/// Restarts within [`INTENSITY_WINDOW`] that lead to `failed`.
+pub const INTENSITY: usize = 10;
+/// See [`INTENSITY`].
+pub const INTENSITY_WINDOW: Duration = Duration::from_secs(60);
+/// Between the slow retries of a failed script.
+pub const FAILED_RETRY: Duration = Duration::from_secs(300);
+
+/// Memory of one Lua state, in bytes, unless the header says otherwise.
+pub const LUA_MEMORY: usize = 128 * 1024 * 1024;
+/// Open files of a worker.
+pub const WORKER_FILES: u64 = 1_024;
+/// Instructions between two looks of the preemption hook.
+pub const HOOK_INSTRUCTIONS: u32 = 10_000;
+/// Processor time after which a handler gives way to the others.
+pub const TIME_SLICE: Duration = Duration::from_millis(5);
+/// Size of a script file, in bytes.
+pub const SCRIPT_BYTES: u64 = 4 * 1024 * 1024;
+/// Size of `moonkeep.toml`, in bytes.
+pub const CONFIG_BYTES: u64 = 1024 * 1024;
+
+/// Quiet time after a file event before the files are looked at.
+pub const SETTLE: Duration = Duration::from_millis(50);
+/// Longest that a never-ending burst of file events can put off the look.
+pub const SETTLE_MOST: Duration = Duration::from_millis(500);
+/// Between the slow rescans that catch what the kernel's events missed.
+pub const RESCAN_EVERY: Duration = Duration::from_secs(60);
+/// Size at which a log file is rotated, in bytes.
+pub const LOG_BYTES: u64 = 8 * 1024 * 1024;
+/// Rotated log files kept for a script.
+pub const LOG_FILES: usize = 4;
+/// Longest line of a log, in bytes; the rest is cut and marked.
+pub const LOG_LINE_BYTES: usize = 8 * 1024;
+/// Last lines of a worker's log that are kept for its exit event.
+pub const STDERR_TAIL_LINES: usize = 20;
+/// Lines that `logs` gives unless told otherwise.
+pub const LOG_TAIL_LINES: u32 = 200;
+
+/// Between two pings of a client.
+pub const PING_EVERY: Duration = Duration::from_secs(10);
+/// Time limit of one ping.
+pub const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Unanswered pings in a row after which a daemon counts as dead.
+pub const PINGS_MISSED: u32 = 3;
+/// Time for a connection's first pong.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// First delay between attempts to connect, or to repeat a refused request.
+pub const RETRY_FIRST: Duration = Duration::from_millis(50);
+/// Longest such delay.
+pub const RETRY_MOST: Duration = Duration::from_secs(5);
+/// How long a `call` without a time limit or id waits for a daemon.
+pub const CALL_WITHOUT_DAEMON: Duration = Duration::from_secs(2);
+
+/// Time for a detached daemon to report that it is ready.
+pub const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two looks at the lock's and the socket's inode.
+pub const CLAIM_CHECK_EVERY: Duration = Duration::from_secs(5);
+
+/// Time limit of a check that names none.
+pub const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Checks that run at the same time.
+pub const CHECKS_AT_ONCE: usize = 256;
+/// Bytes of a check's message.
+pub const CHECK_OUTPUT_BYTES: usize = 8 * 1024;
+
+const _: () = assert!(OUTBOX_PAUSE_BYTES < OUTBOX_DROP_BYTES);
+const _: () = assert!(EVENT_OUTBOX_BYTES < OUTBOX_PAUSE_BYTES);
+const _: () = assert!(LINE_BYTES as u64 * 2 < OUTBOX_DROP_BYTES);
+const _: () = assert!(STORED_RESULT_BYTES < LINE_BYTES);
+const _: () = assert!(PING_EVERY.as_secs() < SESSION_IDLE.as_secs());
+const _: () = assert!(SETTLE.as_millis() < SETTLE_MOST.as_millis());
+const _: () = assert!(JSON_DEPTH < 128);

@@ -1,0 +1,56 @@
+//! The Lua API, one file for each Lua module: a const table of functions each.
+//!
+//! The reference page and the editor types are rendered from these tables; adding a function is adding a row.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use mlua::Lua;
+
+use crate::proto::ids::{Generation, ScriptName};
+
+/// What functions may know of the process that they run in. Handed to every [`Function::make`].
+#[derive(Debug)]
+pub struct Context {
+    pub script: ScriptName,
+    pub generation: Generation,
+    pub home: PathBuf,
+    pub state_dir: PathBuf,
+}
+
+/// A Lua module: what `require(name)` returns.
+#[derive(Debug)]
+pub struct Module {
+    /// `moonkeep.http`.
+    pub name: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// LuaLS class declarations that the signatures use, as they go into the types file; may be empty.
+    pub types: &'static str,
+    pub functions: &'static [Function],
+}
+
+/// One function (or value) of a module.
+#[derive(Debug)]
+pub struct Function {
+    /// `get`, or with a dot for a table inside the module: `log.info`.
+    pub name: &'static str,
+    pub params: &'static [Param],
+    /// LuaLS types of the results, empty for none: `["moonkeep.http.Response"]`.
+    pub returns: &'static [&'static str],
+    /// What it does, its units, limits, errors. Markdown, complete sentences.
+    pub doc: &'static str,
+    /// Whether it waits (other coroutines of the script run meanwhile).
+    pub yields: bool,
+    pub make: fn(&Lua, &Rc<Context>) -> mlua::Result<mlua::Value>,
+}
+
+/// One parameter.
+#[derive(Debug)]
+pub struct Param {
+    /// `url`, or `options?` where it may be left out.
+    pub name: &'static str,
+    /// LuaLS type.
+    pub kind: &'static str,
+    pub doc: &'static str,
+}

@@ -1,0 +1,225 @@
+//! Where things are: the home and what it holds, the runtime folder with socket and pid file.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+/// Name of the configuration file that makes a folder a home.
+pub const CONFIG_FILE: &str = "moonkeep.toml";
+/// Names a home without `--home`.
+pub const HOME_VARIABLE: &str = "MOONKEEP_HOME";
+
+/// A folder with scripts, plugins, state and logs; one daemon each. Always absolute and resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    root: PathBuf,
+}
+
+impl Home {
+    /// The home that applies: `given`, `$MOONKEEP_HOME`, the current folder or its nearest parent with a
+    /// `moonkeep.toml`, the per-user folder (created with mode 0700).
+    ///
+    /// # Errors
+    /// If the folder named does not exist, or the per-user folder cannot be made.
+    pub fn find(given: Option<&Path>) -> anyhow::Result<Self> {
+        if let Some(folder) = given {
+            return Home::at(folder).with_context(|| {
+                format!(
+                    "--home {} names no folder; create one with: moonkeep init {0}",
+                    folder.display()
+                )
+            });
+        }
+        if let Some(folder) = std::env::var_os(HOME_VARIABLE).filter(|value| !value.is_empty()) {
+            return Home::at(Path::new(&folder)).with_context(|| {
+                format!(
+                    "${HOME_VARIABLE} names no folder: {}; correct or unset it",
+                    Path::new(&folder).display()
+                )
+            });
+        }
+        let here = std::env::current_dir()
+            .context("the current folder cannot be read; change to one that exists")?;
+        match here
+            .ancestors()
+            .find(|folder| folder.join(CONFIG_FILE).is_file())
+        {
+            Some(folder) => Home::at(folder).context("the current folder cannot be resolved"),
+            None => Home::of_user(),
+        }
+    }
+
+    /// # Errors
+    /// If `folder` is no folder.
+    pub fn at(folder: &Path) -> io::Result<Self> {
+        let root = fs::canonicalize(folder)?;
+        if !root.is_dir() {
+            return Err(io::Error::from(io::ErrorKind::NotADirectory));
+        }
+        Ok(Home { root })
+    }
+
+    fn of_user() -> anyhow::Result<Self> {
+        let dirs = directories::ProjectDirs::from("", "", "moonkeep")
+            .context("no home folder is known for this user; name one with --home DIR")?;
+        let folder = dirs.data_dir();
+        make_private(folder).with_context(|| {
+            format!(
+                "cannot create {}; name another home with --home DIR",
+                folder.display()
+            )
+        })?;
+        Home::at(folder).with_context(|| format!("{} cannot be resolved", folder.display()))
+    }
+
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.root.join(CONFIG_FILE)
+    }
+    #[must_use]
+    pub fn scripts(&self) -> PathBuf {
+        self.root.join("scripts")
+    }
+    #[must_use]
+    pub fn plugins(&self) -> PathBuf {
+        self.root.join("plugins")
+    }
+    /// Lua modules that scripts and plugins `require`.
+    #[must_use]
+    pub fn lib(&self) -> PathBuf {
+        self.root.join("lib")
+    }
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.root.join("state")
+    }
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+    /// Locked for the daemon's life, never removed.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.state().join("daemon.lock")
+    }
+    /// What a script may write.
+    #[must_use]
+    pub fn script_state(&self, script: &str) -> PathBuf {
+        self.state().join("scripts").join(script)
+    }
+    /// The daemon's own log, and with a name a script's.
+    #[must_use]
+    pub fn log(&self, script: Option<&str>) -> PathBuf {
+        match script {
+            Some(name) => self.logs().join("scripts").join(format!("{name}.log")),
+            None => self.logs().join("daemon.log"),
+        }
+    }
+
+    /// Where the socket and the pid file of this home are, whether or not the folder exists.
+    #[must_use]
+    pub fn runtime(&self) -> Runtime {
+        let hash = blake3::hash(self.root.as_os_str().as_encoded_bytes()).to_hex();
+        let base = match std::env::var_os("XDG_RUNTIME_DIR")
+            .filter(|value| Path::new(value).is_absolute())
+        {
+            Some(folder) => PathBuf::from(folder).join("moonkeep"),
+            None => std::env::temp_dir()
+                .join(format!("moonkeep-{}", rustix::process::getuid().as_raw())),
+        };
+        Runtime {
+            folder: base.join(&hash[..16]),
+            base,
+        }
+    }
+}
+
+/// The folder of the socket and the pid file. `down` and `status` remove the files, never the folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Runtime {
+    base: PathBuf,
+    folder: PathBuf,
+}
+
+impl Runtime {
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("daemon.sock")
+    }
+    #[must_use]
+    pub fn pid_file(&self) -> PathBuf {
+        self.folder.join("daemon.pid")
+    }
+
+    /// Creates the folder and the one above it with mode 0700 and checks both.
+    ///
+    /// # Errors
+    /// If one of them is a link, belongs to another user, or others may enter it.
+    pub fn create(&self) -> anyhow::Result<()> {
+        for folder in [&self.base, &self.folder] {
+            make_private(folder).with_context(|| {
+                format!("cannot create the runtime folder {}", folder.display())
+            })?;
+            check_private(folder)?;
+        }
+        Ok(())
+    }
+}
+
+/// Creates a folder, and those above it, for this user alone.
+///
+/// # Errors
+/// The system's.
+pub fn make_private(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+}
+
+fn check_private(folder: &Path) -> anyhow::Result<()> {
+    let facts = fs::symlink_metadata(folder)
+        .with_context(|| format!("cannot look at {}", folder.display()))?;
+    if !facts.is_dir() {
+        bail!(
+            "the runtime folder {} is a link or no folder; remove it and try again",
+            folder.display()
+        );
+    }
+    if facts.uid() != rustix::process::getuid().as_raw() {
+        bail!(
+            "the runtime folder {} belongs to another user (uid {}); remove it, or set XDG_RUNTIME_DIR",
+            folder.display(),
+            facts.uid()
+        );
+    }
+    if facts.mode() & 0o077 != 0 {
+        bail!(
+            "others may enter the runtime folder {}; close it with: chmod 700 {0}",
+            folder.display()
+        );
+    }
+    Ok(())
+}
+
+/// Whether a file of this name is never a script: hidden, or an editor's leftover.
+#[must_use]
+pub fn is_leftover(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with(['.', '#'])
+        || [".swp", ".tmp", ".bak", "~"]
+            .iter()
+            .any(|end| name.ends_with(end))
+}

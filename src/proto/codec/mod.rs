@@ -1,0 +1,1 @@
+//! Lines to messages and back, in both encodings.
