@@ -1,0 +1,1 @@
+//! Health checks, run once: states, formats, exit codes, the stock plugins.

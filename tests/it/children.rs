@@ -1,0 +1,1 @@
+//! Workers as processes: start, stop, crash, groups, no orphan and no zombie.

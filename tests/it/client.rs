@@ -1,0 +1,1 @@
+//! The client library and what the command line makes of it: reconnect, resend, restart notices.

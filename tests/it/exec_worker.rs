@@ -1,0 +1,1 @@
+//! Executables in their worker: text encoding, ExaBGP's scripts, the legacy protocol.

@@ -1,0 +1,1 @@
+//! Clients and scripts that misbehave: garbage, floods, forged tickets, stalled readers.

@@ -1,0 +1,1 @@
+//! Many clients at once: every answer reaches who asked, and nobody else.

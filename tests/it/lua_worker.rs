@@ -1,0 +1,1 @@
+//! Lua scripts in their worker: handlers, limits, errors, the core API.

@@ -1,0 +1,29 @@
+//! The integration tests: one binary, a fresh home for each test, real processes.
+//!
+//! [`harness`] makes homes, daemons, clients and command lines, and looks for what a test left behind.
+//! Tests wait for conditions and have deadlines; none sleeps to let something happen.
+
+#[cfg(test)]
+mod check;
+#[cfg(test)]
+mod children;
+#[cfg(test)]
+mod claim;
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod client;
+#[cfg(test)]
+mod exec_worker;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod lanes;
+#[cfg(test)]
+mod lua_worker;
+#[cfg(test)]
+mod reload;
+#[cfg(test)]
+mod transcript;
