@@ -1,0 +1,103 @@
+//! Results in one neutral form. Every output format is rendered from it, and from nothing else.
+
+use serde::Serialize;
+
+use super::perfdata::Measure;
+use super::state::State;
+
+/// What one run of one check gave. Its JSON form is the contract of `check -f json`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Outcome {
+    pub name: String,
+    pub state: State,
+    /// One or more lines; may hold anything that a plugin said, control characters included.
+    pub message: String,
+    pub duration_seconds: f64,
+    pub measures: Vec<Measure>,
+    pub tags: Vec<String>,
+    /// The plugin's file, relative to the home where it lies in it; `stock/NAME.lua` for what the binary brings.
+    pub file: String,
+    /// The Lua traceback of a bug; shown with `-v` only.
+    #[serde(skip)]
+    pub traceback: Option<String>,
+    /// Later lines of an existing monitoring plugin's output; shown with `-v` only.
+    #[serde(skip)]
+    pub details: Option<String>,
+}
+
+impl Outcome {
+    /// What a check that could not even be made gives.
+    #[must_use]
+    pub fn unknown(name: &str, file: &str, message: String) -> Self {
+        Outcome {
+            name: name.to_owned(),
+            state: State::Unknown,
+            message,
+            duration_seconds: 0.0,
+            measures: Vec::new(),
+            tags: Vec::new(),
+            file: file.to_owned(),
+            traceback: None,
+            details: None,
+        }
+    }
+}
+
+/// One run of several checks, in the order of their declaration.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    pub state: State,
+    pub checks: Vec<Outcome>,
+}
+
+impl Report {
+    #[must_use]
+    pub fn new(checks: Vec<Outcome>) -> Self {
+        let state = checks
+            .iter()
+            .fold(State::Ok, |worst, check| worst.worst(check.state));
+        Report { state, checks }
+    }
+
+    /// The state that the exit code tells: states that are less bad than `fail_on` count as ok.
+    #[must_use]
+    pub fn verdict(&self, fail_on: State) -> State {
+        if self.state >= fail_on {
+            self.state
+        } else {
+            State::Ok
+        }
+    }
+
+    /// How many checks are in `state`.
+    #[must_use]
+    pub fn count(&self, state: State) -> usize {
+        self.checks
+            .iter()
+            .filter(|check| check.state == state)
+            .count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(states: &[State]) -> Report {
+        let outcome = |state: &State| Outcome {
+            state: *state,
+            ..Outcome::unknown("a", "a.lua", String::new())
+        };
+        Report::new(states.iter().map(outcome).collect())
+    }
+
+    #[test]
+    fn fail_on_forgives_what_is_less_bad() {
+        let warned = report(&[State::Ok, State::Warning]);
+        assert_eq!(warned.verdict(State::Warning), State::Warning);
+        assert_eq!(warned.verdict(State::Critical), State::Ok);
+        let broken = report(&[State::Unknown]);
+        assert_eq!(broken.verdict(State::Unknown), State::Unknown);
+        assert_eq!(report(&[]).verdict(State::Warning), State::Ok);
+    }
+}
