@@ -26,4 +26,6 @@ mod lua_worker;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod tidy;
+#[cfg(test)]
 mod transcript;

@@ -136,10 +136,10 @@ impl Home {
     pub(crate) fn program(&self, program: &Path) -> Program {
         Program::new(program)
             .folder(&self.root())
-            .env("MOONKEEP_HOME", &self.root())
-            .env("XDG_RUNTIME_DIR", &self.runtime_base())
-            .env("HOME", &self.user())
-            .env("TMPDIR", &self.temporary())
+            .env("MOONKEEP_HOME", self.root())
+            .env("XDG_RUNTIME_DIR", self.runtime_base())
+            .env("HOME", self.user())
+            .env("TMPDIR", self.temporary())
     }
 
     /// Runs a command line of moonkeep to its end.
