@@ -4,15 +4,20 @@
 //! the same encoding. A worker hears [`ToWorker`] and says [`FromWorker`]; a client says [`FromClient`]
 //! and hears [`Answer`]s. Errors on the wire are data ([`Refusal`]), not Rust errors.
 
+mod worker;
+
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::ids::{ClientId, Generation, RequestId, ScriptName, Ticket};
+use super::ids::{ClientId, RequestId, ScriptName};
+
+pub use worker::{
+    Delivery, Dispatch, FromWorker, Handler, LoadedFile, Notice, Setup, ToWorker, Work,
+};
 
 /// One line of valid JSON. Cheap to clone; never parsed where it only passes through.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -376,194 +381,4 @@ impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// What is known of one handler.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Handler {
-    pub name: Box<str>,
-    #[serde(default)]
-    pub delivery: Delivery,
-    /// The handler's own time limit, in seconds on the wire; a caller's shorter one wins.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<Duration>,
-}
-
-/// What may happen to a request when things fail. `once` unless the script says otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Delivery {
-    /// No effect: may run again, may be shared by those who ask the same at the same time.
-    Query,
-    /// May be dispatched again under the same id.
-    Idempotent,
-    /// Never started twice.
-    #[default]
-    Once,
-}
-
-/// What the daemon says to a worker, always in JSON; `Answer` in the encoding of the worker's question.
-///
-/// On the wire: a line with a `command` key, or, for `Answer`, an answer as a client gets it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum ToWorker {
-    /// The first line of all: what to run and how.
-    Setup(Box<Setup>),
-    Request(Dispatch),
-    /// Stop this one; a worker always ends the ticket, with the result if that came first.
-    Cancel {
-        ticket: Ticket,
-    },
-    /// Heartbeat: the main loop answers with the same number.
-    Ping {
-        beat: u64,
-    },
-    Event {
-        event: String,
-        data: Option<Json>,
-        from: Option<ScriptName>,
-    },
-    /// Run `on_handover` and send [`Notice::Handover`].
-    Handover,
-    /// Finish what runs, run `on_shutdown`, leave within this time.
-    Shutdown {
-        grace: Duration,
-    },
-    Answer(Answer),
-}
-
-impl ToWorker {
-    /// As [`Answer::cost`].
-    #[must_use]
-    pub fn cost(&self) -> u64 {
-        match self {
-            ToWorker::Answer(answer) => answer.cost(),
-            ToWorker::Request(dispatch) => FRAME_COST + dispatch.work.bytes() as u64,
-            ToWorker::Event { event, data, .. } => {
-                FRAME_COST
-                    + (event.len() + data.as_ref().map_or(0, |json| json.as_str().len())) as u64
-            }
-            ToWorker::Setup(_)
-            | ToWorker::Cancel { .. }
-            | ToWorker::Ping { .. }
-            | ToWorker::Handover
-            | ToWorker::Shutdown { .. } => FRAME_COST,
-        }
-    }
-}
-
-/// A request as a worker sees it: `{"request_id":"@17","command":"call","handler":...}`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Dispatch {
-    pub ticket: Ticket,
-    pub script: ScriptName,
-    pub work: Work,
-    /// The sender's own id, for `request.id`.
-    pub id: Option<RequestId>,
-    pub client: Option<ClientId>,
-    /// What is left of the request's time.
-    pub timeout: Duration,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Work {
-    Call {
-        handler: Box<str>,
-        params: Option<Json>,
-    },
-    Eval {
-        code: String,
-    },
-}
-
-impl Work {
-    /// Bytes it takes on the wire and in a queue, about.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        match self {
-            Work::Call { handler, params } => {
-                handler.len() + params.as_ref().map_or(0, |json| json.as_str().len())
-            }
-            Work::Eval { code } => code.len(),
-        }
-    }
-}
-
-/// What a worker process needs to know before it runs anything.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Setup {
-    pub script: ScriptName,
-    pub generation: Generation,
-    pub home: PathBuf,
-    pub socket: PathBuf,
-    /// The file to run: a Lua file, or an executable.
-    pub path: PathBuf,
-    pub exec: bool,
-    pub args: Vec<String>,
-    pub concurrency: u32,
-    pub memory_bytes: usize,
-    /// `false`: `limits.cpu = "off"`, no preemption hook.
-    pub preempt: bool,
-    pub files: u64,
-    /// Executables: the encoding they speak.
-    pub encoding: Encoding,
-    /// Executables: they speak no ids, one request at a time.
-    pub legacy: bool,
-    /// What the generation before handed over.
-    pub handover: Option<Json>,
-}
-
-/// What comes from a worker.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum FromWorker {
-    /// A command of its own.
-    Question(Question),
-    /// A piece of an answer to a ticket: only `Part`, `Ok` and `Error` occur.
-    Answer {
-        ticket: Ticket,
-        body: Body,
-    },
-    Notice(Notice),
-    Malformed(Malformed),
-}
-
-/// What the worker program itself (not the script) tells the daemon; never answered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Notice {
-    /// The script serves. `handlers: None`: it takes any (executables).
-    Ready {
-        handlers: Option<Vec<Handler>>,
-        handover: bool,
-        memory_bytes: u64,
-    },
-    /// The handlers have changed since.
-    Handlers {
-        handlers: Vec<Handler>,
-        handover: bool,
-    },
-    /// Files that the script has loaded, with the blake3 hash (hex) of what was loaded.
-    Loaded {
-        files: Vec<LoadedFile>,
-    },
-    Pong {
-        beat: u64,
-        memory_bytes: u64,
-    },
-    Handover {
-        state: Option<Json>,
-    },
-    /// It listens for events that fit these patterns (the whole set, replacing the one before).
-    Listen {
-        patterns: Vec<String>,
-    },
-    /// The script could not be started: file:line and what is wrong. Its exit follows.
-    Failed {
-        refusal: Refusal,
-    },
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct LoadedFile {
-    pub path: PathBuf,
-    pub hash: String,
 }
