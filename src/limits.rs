@@ -61,6 +61,10 @@ pub const CONCURRENCY: u32 = 16;
 pub const CONCURRENCY_MOST: u32 = 4_096;
 /// Requests waiting for one script, unless its header says otherwise.
 pub const QUEUE_ITEMS: usize = 1_024;
+/// Most that a header may ask for.
+pub const QUEUE_ITEMS_MOST: usize = 65_536;
+/// Most requests that a rate may let through at once.
+pub const RATE_BURST_MOST: u32 = 1_000_000;
 /// Bytes waiting for one script.
 pub const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// Time limit of a request that names none.
@@ -71,6 +75,8 @@ pub const REQUEST_TIMEOUT_MOST: Duration = Duration::from_secs(24 * 3600);
 pub const READY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time from the `shutdown` notice to SIGTERM, and again from SIGTERM to SIGKILL.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest `ready_timeout` and `stop_timeout` that a header may ask for.
+pub const LIFE_TIMEOUT_MOST: Duration = Duration::from_secs(3600);
 /// Time that an old generation may take for what it holds, after a reload.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for `moonkeep.on_handover` to return its state.
@@ -112,8 +118,18 @@ pub const FAILED_RETRY: Duration = Duration::from_secs(300);
 
 /// Memory of one Lua state, in bytes, unless the header says otherwise.
 pub const LUA_MEMORY: usize = 128 * 1024 * 1024;
+/// Least that a header may ask for: below it not even the Lua libraries load.
+pub const LUA_MEMORY_LEAST: usize = 1024 * 1024;
+/// Most that a header may ask for.
+pub const LUA_MEMORY_MOST: usize = 64 * 1024 * 1024 * 1024;
 /// Open files of a worker.
 pub const WORKER_FILES: u64 = 1_024;
+/// Least that a header may ask for: the worker itself needs about a dozen.
+pub const WORKER_FILES_LEAST: u64 = 32;
+/// Most that a header may ask for.
+pub const WORKER_FILES_MOST: u64 = 1_048_576;
+/// Entries of one list or table in a header: arguments, variables, permissions.
+pub const SETTING_ENTRIES: usize = 256;
 /// Instructions between two looks of the preemption hook.
 pub const HOOK_INSTRUCTIONS: u32 = 10_000;
 /// Processor time after which a handler gives way to the others.

@@ -1,6 +1,19 @@
 //! What was written in headers and in `moonkeep.toml`, and what it means.
 //!
-//! Pure: text in, [`Settings`] out. Finding and reading the files is `paths` and the daemon's business.
+//! Pure: text in, [`Settings`] out. Finding and reading the files is the business of `scripts`.
+//!
+//! [`header`] reads a script's own block, [`config`] reads `moonkeep.toml`; both know the same keys,
+//! from one table, out of which [`reference`] renders the page that describes them.
+
+pub mod config;
+mod document;
+pub mod header;
+mod keys;
+pub mod reference;
+pub mod value;
+
+pub use config::Config;
+pub use document::Fault;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

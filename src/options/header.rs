@@ -1,0 +1,184 @@
+//! A script's own settings: TOML behind comment marks, between `/// moonkeep` and `///`.
+//!
+//! ```lua
+//! -- /// moonkeep
+//! -- concurrency = 16
+//! -- ///
+//! ```
+
+use super::Settings;
+use super::document::{self, Fault};
+use super::keys;
+use crate::engine::alphabet::ScriptKind;
+
+/// What opens the block, behind the comment mark and one blank.
+const OPEN: &str = "/// moonkeep";
+/// What closes it.
+const CLOSE: &str = "///";
+
+/// Applies the header of a script or plugin to `settings`. No header: nothing changes.
+///
+/// `bytes` is the whole file. What follows the block, and everything in a file without one, may be
+/// anything, also binary.
+///
+/// # Errors
+/// The first thing that is wrong, with its line in the file.
+pub fn apply(bytes: &[u8], kind: ScriptKind, settings: &mut Settings) -> Result<(), Fault> {
+    let Some(block) = find(bytes, kind)? else {
+        return Ok(());
+    };
+    let entries = document::parse(&block.toml, block.first_line)?;
+    keys::apply(&entries, settings)
+}
+
+/// The block's TOML, and the line of the file where it begins.
+#[derive(Debug, PartialEq, Eq)]
+struct Block {
+    toml: String,
+    first_line: usize,
+}
+
+fn find(bytes: &[u8], kind: ScriptKind) -> Result<Option<Block>, Fault> {
+    let mut lines = bytes.split(|byte| *byte == b'\n').map(trim_end).zip(1..);
+    let Some((mark, opened)) =
+        lines.find_map(|(line, number)| Some((mark_of(line, kind)?, number)))
+    else {
+        return Ok(None);
+    };
+    let mut toml = String::new();
+    for (line, number) in lines {
+        let Some(content) = line.strip_prefix(mark.as_bytes()) else {
+            return Err(Fault::new(
+                number,
+                format!(
+                    "the header that begins in line {opened} has no end; close it with a line: {mark} {CLOSE}"
+                ),
+            ));
+        };
+        let content = content.strip_prefix(b" ").unwrap_or(content);
+        if content == CLOSE.as_bytes() {
+            return Ok(Some(Block {
+                toml,
+                first_line: opened + 1,
+            }));
+        }
+        let text = std::str::from_utf8(content)
+            .map_err(|_| Fault::new(number, "this header line is not UTF-8; rewrite it"))?;
+        toml.push_str(text);
+        toml.push('\n');
+    }
+    Err(Fault::new(
+        opened,
+        format!("this header has no end; close it with a line: {mark} {CLOSE}"),
+    ))
+}
+
+/// The comment mark, if this line opens a header.
+fn mark_of(line: &[u8], kind: ScriptKind) -> Option<&'static str> {
+    let marks: &[&str] = match kind {
+        ScriptKind::Lua => &["--"],
+        ScriptKind::Executable => &["#", "--", "//"],
+    };
+    marks.iter().copied().find(|mark| {
+        line.strip_prefix(mark.as_bytes())
+            .and_then(|rest| rest.strip_prefix(b" "))
+            == Some(OPEN.as_bytes())
+    })
+}
+
+fn trim_end(line: &[u8]) -> &[u8] {
+    line.trim_ascii_end()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::options::RestartPolicy;
+
+    fn read(text: &str, kind: ScriptKind) -> Result<Settings, String> {
+        let mut settings = Settings::default();
+        apply(text.as_bytes(), kind, &mut settings).map_err(|fault| fault.to_string())?;
+        Ok(settings)
+    }
+
+    #[test]
+    fn a_file_without_a_header_keeps_the_defaults() {
+        for text in [
+            "",
+            "print 1\n",
+            "-- /// moonkeeper\n-- x\n",
+            "\u{0}\u{1}\n--",
+        ] {
+            assert_eq!(
+                read(text, ScriptKind::Lua),
+                Ok(Settings::default()),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_header_of_a_lua_file_sets() {
+        let text = "#!/usr/bin/env lua\n-- says hello\n-- /// moonkeep\n-- concurrency = 3\n--\n-- timeout = \"1m30s\"\n-- allow.net = [\"127.0.0.1:8080\"]\n-- ///\nlocal x = 1\n";
+        let settings = read(text, ScriptKind::Lua).expect("valid");
+        assert_eq!(settings.concurrency, 3);
+        assert_eq!(settings.timeout, Duration::from_secs(90));
+        assert_eq!(settings.allow.net, ["127.0.0.1:8080"]);
+    }
+
+    #[test]
+    fn executables_may_use_their_own_comment_marks() {
+        for mark in ["#", "--", "//"] {
+            let text = format!(
+                "#!/bin/sh\r\n{mark} /// moonkeep\r\n{mark} restart = \"never\"\r\n{mark} ///\r\n"
+            );
+            let settings = read(&text, ScriptKind::Executable).expect("valid");
+            assert_eq!(settings.restart, RestartPolicy::Never, "{mark}");
+        }
+        let hash = "# /// moonkeep\n# nonsense\n# ///\n";
+        assert_eq!(read(hash, ScriptKind::Lua), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn errors_carry_the_line_of_the_file() {
+        let text = "\n\n-- /// moonkeep\n-- queue = 5\n-- concurency = 1\n-- ///\n";
+        let error = read(text, ScriptKind::Lua).expect_err("misspelt");
+        assert_eq!(
+            error,
+            "line 5: unknown key \"concurency\"; did you mean \"concurrency\"?"
+        );
+        let error =
+            read("-- /// moonkeep\n-- x = = 1\n-- ///\n", ScriptKind::Lua).expect_err("no TOML");
+        assert!(
+            error.starts_with("line 2: this is not valid TOML"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_block_without_end_is_an_error() {
+        let open = "line 1: this header has no end; close it with a line: -- ///";
+        assert_eq!(
+            read("-- /// moonkeep\n-- queue = 5", ScriptKind::Lua),
+            Err(open.into())
+        );
+        let code = read("-- /// moonkeep\n-- queue = 5\nlocal x\n", ScriptKind::Lua);
+        assert!(
+            code.expect_err("code in it")
+                .starts_with("line 3: the header that begins in line 1")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut text = b"-- /// moonkeep\n-- ".to_vec();
+            text.extend(bytes);
+            let _ = apply(&text, ScriptKind::Lua, &mut Settings::default());
+        }
+    }
+}
