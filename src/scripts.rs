@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use crate::engine::alphabet::{ScriptKind, ScriptSpec};
 use crate::limits;
-use crate::options::{Config, Settings, header};
+use crate::options::header::{self, Language};
+use crate::options::{Config, Settings};
 use crate::paths::{Home, is_leftover};
 use crate::proto::ids::ScriptName;
 
@@ -238,13 +239,13 @@ fn examine_one(
         folders.extend(link_target_folder(path));
     })?;
     folders.extend(file.folders);
-    let kind = if path.extension() == Some(OsStr::new("lua")) {
-        ScriptKind::Lua
+    let (kind, language) = if path.extension() == Some(OsStr::new("lua")) {
+        (ScriptKind::Lua, Language::Lua)
     } else {
-        ScriptKind::Executable
+        (ScriptKind::Executable, Language::Other)
     };
     let mut settings = Settings::default();
-    header::apply(&file.bytes, kind, &mut settings).map_err(|fault| fault.in_file(path))?;
+    header::apply(&file.bytes, language, &mut settings).map_err(|fault| fault.in_file(path))?;
     config.apply(name, &mut settings);
     let spec = ScriptSpec {
         name: name.clone(),

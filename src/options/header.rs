@@ -9,7 +9,15 @@
 use super::Settings;
 use super::document::{self, Fault};
 use super::keys;
-use crate::engine::alphabet::ScriptKind;
+
+/// What the file is written in, which decides how a comment begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// `--`
+    Lua,
+    /// `#`, `--` or `//`
+    Other,
+}
 
 /// What opens the block, behind the comment mark and one blank.
 const OPEN: &str = "/// moonkeep";
@@ -23,8 +31,8 @@ const CLOSE: &str = "///";
 ///
 /// # Errors
 /// The first thing that is wrong, with its line in the file.
-pub fn apply(bytes: &[u8], kind: ScriptKind, settings: &mut Settings) -> Result<(), Fault> {
-    let Some(block) = find(bytes, kind)? else {
+pub fn apply(bytes: &[u8], language: Language, settings: &mut Settings) -> Result<(), Fault> {
+    let Some(block) = find(bytes, language)? else {
         return Ok(());
     };
     let entries = document::parse(&block.toml, block.first_line)?;
@@ -38,10 +46,10 @@ struct Block {
     first_line: usize,
 }
 
-fn find(bytes: &[u8], kind: ScriptKind) -> Result<Option<Block>, Fault> {
+fn find(bytes: &[u8], language: Language) -> Result<Option<Block>, Fault> {
     let mut lines = bytes.split(|byte| *byte == b'\n').map(trim_end).zip(1..);
     let Some((mark, opened)) =
-        lines.find_map(|(line, number)| Some((mark_of(line, kind)?, number)))
+        lines.find_map(|(line, number)| Some((mark_of(line, language)?, number)))
     else {
         return Ok(None);
     };
@@ -74,10 +82,10 @@ fn find(bytes: &[u8], kind: ScriptKind) -> Result<Option<Block>, Fault> {
 }
 
 /// The comment mark, if this line opens a header.
-fn mark_of(line: &[u8], kind: ScriptKind) -> Option<&'static str> {
-    let marks: &[&str] = match kind {
-        ScriptKind::Lua => &["--"],
-        ScriptKind::Executable => &["#", "--", "//"],
+fn mark_of(line: &[u8], language: Language) -> Option<&'static str> {
+    let marks: &[&str] = match language {
+        Language::Lua => &["--"],
+        Language::Other => &["#", "--", "//"],
     };
     marks.iter().copied().find(|mark| {
         line.strip_prefix(mark.as_bytes())
@@ -99,9 +107,9 @@ mod tests {
     use super::*;
     use crate::options::RestartPolicy;
 
-    fn read(text: &str, kind: ScriptKind) -> Result<Settings, String> {
+    fn read(text: &str, language: Language) -> Result<Settings, String> {
         let mut settings = Settings::default();
-        apply(text.as_bytes(), kind, &mut settings).map_err(|fault| fault.to_string())?;
+        apply(text.as_bytes(), language, &mut settings).map_err(|fault| fault.to_string())?;
         Ok(settings)
     }
 
@@ -114,7 +122,7 @@ mod tests {
             "\u{0}\u{1}\n--",
         ] {
             assert_eq!(
-                read(text, ScriptKind::Lua),
+                read(text, Language::Lua),
                 Ok(Settings::default()),
                 "{text:?}"
             );
@@ -124,7 +132,7 @@ mod tests {
     #[test]
     fn the_header_of_a_lua_file_sets() {
         let text = "#!/usr/bin/env lua\n-- says hello\n-- /// moonkeep\n-- concurrency = 3\n--\n-- timeout = \"1m30s\"\n-- allow.net = [\"127.0.0.1:8080\"]\n-- ///\nlocal x = 1\n";
-        let settings = read(text, ScriptKind::Lua).expect("valid");
+        let settings = read(text, Language::Lua).expect("valid");
         assert_eq!(settings.concurrency, 3);
         assert_eq!(settings.timeout, Duration::from_secs(90));
         assert_eq!(settings.allow.net, ["127.0.0.1:8080"]);
@@ -136,23 +144,23 @@ mod tests {
             let text = format!(
                 "#!/bin/sh\r\n{mark} /// moonkeep\r\n{mark} restart = \"never\"\r\n{mark} ///\r\n"
             );
-            let settings = read(&text, ScriptKind::Executable).expect("valid");
+            let settings = read(&text, Language::Other).expect("valid");
             assert_eq!(settings.restart, RestartPolicy::Never, "{mark}");
         }
         let hash = "# /// moonkeep\n# nonsense\n# ///\n";
-        assert_eq!(read(hash, ScriptKind::Lua), Ok(Settings::default()));
+        assert_eq!(read(hash, Language::Lua), Ok(Settings::default()));
     }
 
     #[test]
     fn errors_carry_the_line_of_the_file() {
         let text = "\n\n-- /// moonkeep\n-- queue = 5\n-- concurency = 1\n-- ///\n";
-        let error = read(text, ScriptKind::Lua).expect_err("misspelt");
+        let error = read(text, Language::Lua).expect_err("misspelt");
         assert_eq!(
             error,
             "line 5: unknown key \"concurency\"; did you mean \"concurrency\"?"
         );
         let error =
-            read("-- /// moonkeep\n-- x = = 1\n-- ///\n", ScriptKind::Lua).expect_err("no TOML");
+            read("-- /// moonkeep\n-- x = = 1\n-- ///\n", Language::Lua).expect_err("no TOML");
         assert!(
             error.starts_with("line 2: this is not valid TOML"),
             "{error}"
@@ -163,10 +171,10 @@ mod tests {
     fn a_block_without_end_is_an_error() {
         let open = "line 1: this header has no end; close it with a line: -- ///";
         assert_eq!(
-            read("-- /// moonkeep\n-- queue = 5", ScriptKind::Lua),
+            read("-- /// moonkeep\n-- queue = 5", Language::Lua),
             Err(open.into())
         );
-        let code = read("-- /// moonkeep\n-- queue = 5\nlocal x\n", ScriptKind::Lua);
+        let code = read("-- /// moonkeep\n-- queue = 5\nlocal x\n", Language::Lua);
         assert!(
             code.expect_err("code in it")
                 .starts_with("line 3: the header that begins in line 1")
@@ -178,7 +186,7 @@ mod tests {
         fn no_file_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let mut text = b"-- /// moonkeep\n-- ".to_vec();
             text.extend(bytes);
-            let _ = apply(&text, ScriptKind::Lua, &mut Settings::default());
+            let _ = apply(&text, Language::Lua, &mut Settings::default());
         }
     }
 }

@@ -417,7 +417,7 @@ fn host_and_port(text: &str) -> Result<(), String> {
     let host_fits = match host.strip_prefix('[') {
         Some(rest) => rest
             .strip_suffix(']')
-            .is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok()),
+            .is_some_and(|address| address.parse::<core::net::Ipv6Addr>().is_ok()),
         None => !host.is_empty() && !host.contains([':', '/', ' ', '[', ']']),
     };
     let port_fits = port == "*" || port.parse::<u16>().is_ok_and(|port| port > 0);
