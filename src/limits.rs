@@ -182,6 +182,19 @@ pub const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 pub const CHECKS_AT_ONCE: usize = 256;
 /// Bytes of a check's message.
 pub const CHECK_OUTPUT_BYTES: usize = 8 * 1024;
+/// Time for a plugin's file to be loaded, before its checks run.
+pub const PLUGIN_LOAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Checks that one plugin may define.
+pub const CHECKS_PER_PLUGIN: usize = 10_000;
+
+/// Time limit of a call from Lua to the network that names none.
+pub const HOST_CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of an HTTP body, of a line or a file that Lua reads at once.
+pub const HOST_BODY_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of a command's output that are kept, for stdout and stderr each.
+pub const COMMAND_OUTPUT_BYTES: usize = 1024 * 1024;
+/// How long a command's output is read on after its end, if a helper of it holds the pipe open.
+pub const OUTPUT_AFTER_EXIT: Duration = Duration::from_millis(200);
 
 const _: () = assert!(OUTBOX_PAUSE_BYTES < OUTBOX_DROP_BYTES);
 const _: () = assert!(EVENT_OUTBOX_BYTES < OUTBOX_PAUSE_BYTES);

@@ -2,6 +2,15 @@
 //!
 //! The reference page and the editor types are rendered from these tables; adding a function is adding a row.
 
+pub mod arguments;
+pub mod failure;
+pub mod fs;
+pub mod http;
+pub mod process;
+pub mod system;
+pub mod tcp;
+pub mod time;
+
 use std::path::PathBuf;
 use std::rc::Rc;
 

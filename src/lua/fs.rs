@@ -1,0 +1,323 @@
+//! `moonkeep.fs`: files and folders.
+//!
+//! Every call runs on a helper thread, so that a network file system that hangs stops one coroutine only.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use mlua::{FromLuaMulti, IntoLua, Lua, LuaString, Table, Value};
+
+use super::failure::Failure;
+use super::tcp::plain;
+use super::{Function, Module, Param};
+use crate::limits;
+
+/// `moonkeep.fs`
+pub const MODULE: Module = Module {
+    name: "moonkeep.fs",
+    summary: "Files and folders.",
+    types: TYPES,
+    functions: &[
+        Function {
+            name: "read",
+            params: &[PATH],
+            returns: &["string"],
+            doc: "The whole file, at most 8 MiB. An error if it cannot be read or is no regular file.",
+            yields: true,
+            make: |lua, _| function(lua, "read", |path: String| read(&path)),
+        },
+        Function {
+            name: "write",
+            params: &[PATH, DATA],
+            returns: &[],
+            doc: "Replaces the file, or makes it. A reader sees the old or the new text, never a part.",
+            yields: true,
+            make: |lua, _| {
+                function(lua, "write", |(path, data): (String, Bytes)| {
+                    write(&path, &data.0)
+                })
+            },
+        },
+        Function {
+            name: "append",
+            params: &[PATH, DATA],
+            returns: &[],
+            doc: "Adds to the end of the file, or makes it.",
+            yields: true,
+            make: |lua, _| {
+                function(lua, "append to", |(path, data): (String, Bytes)| {
+                    append(&path, &data.0)
+                })
+            },
+        },
+        Function {
+            name: "exists",
+            params: &[PATH],
+            returns: &["boolean"],
+            doc: "Whether something stands there; a link counts if its target exists.",
+            yields: true,
+            make: |lua, _| function(lua, "look at", |path: String| Path::new(&path).try_exists()),
+        },
+        Function {
+            name: "stat",
+            params: &[PATH],
+            returns: &["moonkeep.fs.Stat?"],
+            doc: "Facts about what stands there, links followed; nil if nothing does.",
+            yields: true,
+            make: |lua, _| function(lua, "look at", |path: String| stat(&path)),
+        },
+        Function {
+            name: "list",
+            params: &[PATH],
+            returns: &["string[]"],
+            doc: "The names in a folder, sorted.",
+            yields: true,
+            make: |lua, _| function(lua, "list", |path: String| list(&path)),
+        },
+        Function {
+            name: "mkdir",
+            params: &[PATH],
+            returns: &[],
+            doc: "Makes a folder and those above it; no error if it exists.",
+            yields: true,
+            make: |lua, _| {
+                function(lua, "make the folder", |path: String| {
+                    fs::create_dir_all(path)
+                })
+            },
+        },
+        Function {
+            name: "remove",
+            params: &[PATH],
+            returns: &[],
+            doc: "Removes a file or an empty folder.",
+            yields: true,
+            make: |lua, _| function(lua, "remove", |path: String| remove(&path)),
+        },
+        Function {
+            name: "rename",
+            params: &[
+                PATH,
+                Param {
+                    name: "to",
+                    kind: "string",
+                    doc: "replaced if it exists",
+                },
+            ],
+            returns: &[],
+            doc: "Gives a file or folder another name on the same file system.",
+            yields: true,
+            make: |lua, _| {
+                function(lua, "rename", |(from, to): (String, String)| {
+                    fs::rename(from, to)
+                })
+            },
+        },
+    ],
+};
+
+const PATH: Param = Param {
+    name: "path",
+    kind: "string",
+    doc: "absolute, or relative to the working folder",
+};
+const DATA: Param = Param {
+    name: "data",
+    kind: "string",
+    doc: "any bytes",
+};
+
+const TYPES: &str = r"---@class moonkeep.fs.Stat
+---@field kind 'file'|'folder'|'other'
+---@field size integer bytes
+---@field modified number seconds since 1970
+---@field mode integer permission bits
+---@field uid integer
+---@field gid integer
+";
+
+/// Bytes from Lua that can move to another thread.
+struct Bytes(Vec<u8>);
+
+impl mlua::FromLua for Bytes {
+    fn from_lua(value: Value, lua: &Lua) -> mlua::Result<Self> {
+        let text = LuaString::from_lua(value, lua)?;
+        Ok(Bytes(text.as_bytes().to_vec()))
+    }
+}
+
+/// What a call gives back, made into Lua on the caller's thread.
+trait Answer: Send + 'static {
+    fn give(self, lua: &Lua) -> mlua::Result<Value>;
+}
+
+impl Answer for () {
+    fn give(self, _: &Lua) -> mlua::Result<Value> {
+        Ok(Value::Nil)
+    }
+}
+
+impl Answer for bool {
+    fn give(self, _: &Lua) -> mlua::Result<Value> {
+        Ok(Value::Boolean(self))
+    }
+}
+
+impl Answer for Vec<u8> {
+    fn give(self, lua: &Lua) -> mlua::Result<Value> {
+        lua.create_string(self).map(Value::String)
+    }
+}
+
+impl Answer for Vec<String> {
+    fn give(self, lua: &Lua) -> mlua::Result<Value> {
+        self.into_lua(lua)
+    }
+}
+
+impl Answer for Option<Facts> {
+    fn give(self, lua: &Lua) -> mlua::Result<Value> {
+        self.map_or(Ok(Value::Nil), |facts| {
+            facts.into_table(lua).map(Value::Table)
+        })
+    }
+}
+
+/// A function whose first argument is a path, done on a helper thread.
+fn function<A, R>(
+    lua: &Lua,
+    doing: &'static str,
+    work: impl Fn(A) -> io::Result<R> + Copy + Send + 'static,
+) -> mlua::Result<Value>
+where
+    A: FromLuaMulti + Send + 'static,
+    R: Answer,
+{
+    let call = move |lua: Lua, arguments: mlua::MultiValue| async move {
+        let path = match arguments.front() {
+            Some(Value::String(path)) => path.to_string_lossy(),
+            _ => String::new(),
+        };
+        let arguments = A::from_lua_multi(arguments, &lua)?;
+        let done = tokio::task::spawn_blocking(move || work(arguments)).await;
+        match done {
+            Ok(Ok(answer)) => answer.give(&lua),
+            Ok(Err(error)) => Err(Failure::raise(format!(
+                "cannot {doing} {path}: {}",
+                plain(&error)
+            ))),
+            Err(error) => Err(mlua::Error::external(error)),
+        }
+    };
+    lua.create_async_function(call).map(Value::Function)
+}
+
+fn read(path: &str) -> io::Result<Vec<u8>> {
+    // A pipe or a device could be read for ever.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut data = Vec::new();
+    let most = limits::HOST_BODY_BYTES as u64;
+    fs::File::open(path)?
+        .take(most + 1)
+        .read_to_end(&mut data)?;
+    if data.len() as u64 > most {
+        return Err(io::Error::other(format!("it is larger than {most} bytes")));
+    }
+    Ok(data)
+}
+
+fn write(path: &str, data: &[u8]) -> io::Result<()> {
+    let target = Path::new(path);
+    let name = target
+        .file_name()
+        .ok_or_else(|| io::Error::other("it has no file name"))?;
+    let mut beside = std::ffi::OsString::from(".");
+    beside.push(name);
+    beside.push(format!(".{}.tmp", std::process::id()));
+    let beside = target.with_file_name(beside);
+    let result = fs::write(&beside, data).and_then(|()| fs::rename(&beside, target));
+    if result.is_err() {
+        // What matters is the first error.
+        let _ = fs::remove_file(&beside);
+    }
+    result
+}
+
+fn append(path: &str, data: &[u8]) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)?;
+    file.write_all(data)
+}
+
+fn list(path: &str) -> io::Result<Vec<String>> {
+    let mut names = fs::read_dir(path)?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<io::Result<Vec<_>>>()?;
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn remove(path: &str) -> io::Result<()> {
+    if fs::symlink_metadata(path)?.is_dir() {
+        fs::remove_dir(path)
+    } else {
+        fs::remove_file(path)
+    }
+}
+
+struct Facts {
+    kind: &'static str,
+    size: u64,
+    modified: f64,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+}
+
+fn stat(path: &str) -> io::Result<Option<Facts>> {
+    let facts = match fs::metadata(path) {
+        Ok(facts) => facts,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let kind = if facts.is_file() {
+        "file"
+    } else if facts.is_dir() {
+        "folder"
+    } else {
+        "other"
+    };
+    let modified = facts
+        .modified()
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+        .map_or(0.0, |since| since.as_secs_f64());
+    Ok(Some(Facts {
+        kind,
+        size: facts.len(),
+        modified,
+        mode: facts.mode() & 0o7777,
+        uid: facts.uid(),
+        gid: facts.gid(),
+    }))
+}
+
+impl Facts {
+    fn into_table(self, lua: &Lua) -> mlua::Result<Table> {
+        let table = lua.create_table()?;
+        table.raw_set("kind", self.kind)?;
+        table.raw_set("size", self.size)?;
+        table.raw_set("modified", self.modified)?;
+        table.raw_set("mode", self.mode)?;
+        table.raw_set("uid", self.uid)?;
+        table.raw_set("gid", self.gid)?;
+        Ok(table)
+    }
+}
