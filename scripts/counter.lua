@@ -1,7 +1,7 @@
 -- Counts, and keeps its count when its file is saved.
 --
 --     moonkeep call counter add by:=5
---     touch scripts/counter.lua        -- or change it: the count goes on
+--     (change something in this file and save it: the count goes on)
 --     moonkeep call counter value
 --
 -- A reload starts the new code in a new process. What `on_handover` returns in the old one is

@@ -11,8 +11,9 @@ mod program;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use daemon::Daemon;
-pub(crate) use home::Home;
+pub(crate) use daemon::{Daemon, resident, ticks};
+pub(crate) use home::{BINARY, Home};
+pub(crate) use leftovers::kill;
 pub(crate) use line::Line;
 pub(crate) use program::{Finished, Program};
 
