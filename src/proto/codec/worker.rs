@@ -1,0 +1,599 @@
+//! The pipes of a worker: what the daemon writes to it, what it writes to the daemon.
+//!
+//! A line for the worker program is an object with a `command`; any other line is an answer to one of
+//! its questions. A text answer's payload could look like such an object, so on this hop a payload line
+//! that begins with `{` (behind any backslashes) carries one backslash more, which [`decode_daemon`] takes off.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::fields::{Field, Fields};
+use super::questions::{call_words, text_end};
+use super::{answers, bad, encoding_of, json, json_question, text, write};
+use crate::limits;
+use crate::proto::ids::{ClientId, RequestId, Ticket};
+use crate::proto::messages::{
+    Body, Delivery, Dispatch, Encoding, ErrorCode, FromClient, FromWorker, Handler, Json,
+    LoadedFile, Malformed, Notice, Payload, Refusal, Setup, ToWorker, Work,
+};
+
+/// What a worker program reads.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FromDaemon<'a> {
+    /// For the program itself; never [`ToWorker::Answer`].
+    Message(ToWorker),
+    /// A line of an answer to one of its questions. A JSON line is whole by itself and [`super::decode_answer`]
+    /// reads it; text answers belong to the script, which gets `line` as it is.
+    Answer {
+        encoding: Encoding,
+        id: Option<RequestId>,
+        line: &'a [u8],
+    },
+}
+
+/// Appends a message to a worker.
+pub fn encode_to_worker(message: &ToWorker, out: &mut Vec<u8>) {
+    let answer = match message {
+        ToWorker::Answer(answer) => answer,
+        ToWorker::Setup(_)
+        | ToWorker::Request(_)
+        | ToWorker::Cancel { .. }
+        | ToWorker::Ping { .. }
+        | ToWorker::Event { .. }
+        | ToWorker::Handover
+        | ToWorker::Shutdown { .. } => return encode_message(message, out),
+    };
+    match answer.encoding {
+        Encoding::Json => answers::encode_answer(answer, out),
+        Encoding::Text => answers::text_answer(answer, out, write_hop_line),
+    }
+}
+
+fn write_hop_line(out: &mut Vec<u8>, line: &str) {
+    if line.trim_start_matches('\\').starts_with('{') {
+        out.push(b'\\');
+    }
+    text::write_payload_line(out, line);
+}
+
+fn read_hop_line(line: &str) -> &str {
+    match line.strip_prefix('\\') {
+        Some(bare) if bare.trim_start_matches('\\').starts_with('{') => bare,
+        Some(_) | None => line,
+    }
+}
+
+fn encode_message(message: &ToWorker, out: &mut Vec<u8>) {
+    let mut object = write::Object::new(out);
+    match message {
+        ToWorker::Setup(setup) => write_setup(&mut object, setup),
+        ToWorker::Request(dispatch) => write_dispatch(&mut object, dispatch),
+        ToWorker::Cancel { ticket } => {
+            object.ticket(*ticket).raw_string("command", "cancel");
+        }
+        ToWorker::Ping { beat } => {
+            object.raw_string("command", "ping").integer("beat", *beat);
+        }
+        ToWorker::Event { event, data, from } => {
+            object
+                .raw_string("command", "event")
+                .string("event", event)
+                .maybe_raw("data", data.as_ref().map(Json::as_str))
+                .maybe_string("from", from.as_ref().map(|script| script.as_str()));
+        }
+        ToWorker::Handover => {
+            object.raw_string("command", "handover");
+        }
+        ToWorker::Shutdown { grace } => {
+            object
+                .raw_string("command", "shutdown")
+                .seconds("grace", Some(*grace));
+        }
+        ToWorker::Answer(_) => unreachable!("encode_to_worker writes answers itself"),
+    }
+    object.end_line();
+}
+
+fn write_dispatch(object: &mut write::Object<'_>, dispatch: &Dispatch) {
+    object.ticket(dispatch.ticket);
+    match &dispatch.work {
+        Work::Call { handler, params } => object
+            .raw_string("command", "call")
+            .raw_string("script", dispatch.script.as_str())
+            .string("handler", handler)
+            .maybe_raw("params", params.as_ref().map(Json::as_str)),
+        Work::Eval { code } => object
+            .raw_string("command", "eval")
+            .raw_string("script", dispatch.script.as_str())
+            .string("code", code),
+    };
+    if let Some(id) = &dispatch.id {
+        write::json_id(object.key("id"), id);
+    }
+    if let Some(client) = dispatch.client {
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        object.raw_string("client", client.0.hyphenated().encode_lower(&mut text));
+    }
+    object.seconds("timeout", Some(dispatch.timeout));
+}
+
+/// Once a worker, so serde may do it. Paths that are not UTF-8 are written lossily: such a home does not work.
+fn write_setup(object: &mut write::Object<'_>, setup: &Setup) {
+    let readable = |path: &PathBuf| PathBuf::from(path.to_string_lossy().into_owned());
+    let setup = Setup {
+        home: readable(&setup.home),
+        socket: readable(&setup.socket),
+        path: readable(&setup.path),
+        ..setup.clone()
+    };
+    let json = Json::of(&setup);
+    let (command, fields) = json.as_str().split_at(1);
+    debug_assert_eq!(command, "{", "a struct is an object");
+    object.raw_string("command", "setup").members(fields);
+}
+
+/// Reads a line of the daemon, given without its newline.
+///
+/// # Errors
+/// A sentence about a line that is none of the daemon's: its version is another, or the pipe is not its own.
+pub fn decode_daemon(line: &[u8]) -> Result<FromDaemon<'_>, String> {
+    let Ok(line) = std::str::from_utf8(line) else {
+        return Err("a line of the daemon is not UTF-8".into());
+    };
+    if encoding_of(line.as_bytes()) == Encoding::Text {
+        let line = read_hop_line(line);
+        let id = text::split_id(line).1;
+        return Ok(FromDaemon::Answer {
+            encoding: Encoding::Text,
+            id: id.and_then(|id| RequestId::new(id).ok()),
+            line: line.as_bytes(),
+        });
+    }
+    let mut fields = Fields::default();
+    json::read(line, &mut fields)
+        .and_then(|()| daemon_object(line, &fields))
+        .map_err(|refusal| refusal.message)
+}
+
+fn daemon_object<'a>(line: &'a str, fields: &Fields<'a>) -> Result<FromDaemon<'a>, Refusal> {
+    let Some(command) = fields.string(Field::Command)? else {
+        return Ok(FromDaemon::Answer {
+            encoding: Encoding::Json,
+            id: fields.id()?,
+            line: line.as_bytes(),
+        });
+    };
+    let message = match command.as_ref() {
+        "call" | "eval" => ToWorker::Request(read_dispatch(&command, fields)?),
+        "cancel" => ToWorker::Cancel {
+            ticket: ticket(fields)?,
+        },
+        "ping" => ToWorker::Ping {
+            beat: fields.whole(Field::Beat)?.unwrap_or(0),
+        },
+        "event" => ToWorker::Event {
+            event: fields.required(Field::Event, "event NAME")?.into_owned(),
+            data: fields.json(Field::Data),
+            from: fields.parsed(Field::From)?,
+        },
+        "handover" => ToWorker::Handover,
+        "shutdown" => ToWorker::Shutdown {
+            grace: fields.seconds(Field::Grace)?.unwrap_or(Duration::ZERO),
+        },
+        "setup" => {
+            let setup: Setup = serde_json::from_str(line)
+                .map_err(|error| bad(format!("the setup line is faulty: {error}")))?;
+            ToWorker::Setup(Box::new(setup))
+        }
+        other => return Err(bad(format!("the daemon has no command {other:?}"))),
+    };
+    Ok(FromDaemon::Message(message))
+}
+
+fn read_dispatch(command: &str, fields: &Fields<'_>) -> Result<Dispatch, Refusal> {
+    let work = if command == "eval" {
+        Work::Eval {
+            code: fields.required(Field::Code, "eval")?.into_owned(),
+        }
+    } else {
+        Work::Call {
+            handler: fields.required(Field::Handler, "call")?.into(),
+            params: fields.json(Field::Params),
+        }
+    };
+    let client = fields.string(Field::Client)?;
+    Ok(Dispatch {
+        ticket: ticket(fields)?,
+        script: fields
+            .script()?
+            .ok_or_else(|| bad("\"script\" is missing"))?,
+        work,
+        id: fields.id_in(Field::Id)?,
+        client: client.and_then(|id| id.parse().ok()).map(ClientId),
+        timeout: fields
+            .seconds(Field::Timeout)?
+            .unwrap_or(limits::REQUEST_TIMEOUT),
+    })
+}
+
+fn ticket(fields: &Fields<'_>) -> Result<Ticket, Refusal> {
+    let written = fields.string(Field::RequestId)?.unwrap_or_default();
+    Ticket::parse(&written).ok_or_else(|| {
+        let shown: String = written.chars().take(40).collect();
+        bad(format!(
+            "{shown:?} is no ticket: an answer carries the request_id of its request, such as \"@17\""
+        ))
+    })
+}
+
+/// Appends a piece of an answer to a ticket: only `Part`, `Ok` and `Error` occur.
+pub fn encode_outcome(ticket: Ticket, body: &Body, out: &mut Vec<u8>) {
+    let mut object = write::Object::new(out);
+    answers::write_body(object.ticket(ticket), body);
+    object.end_line();
+}
+
+/// A handler on the wire: its time limit is in seconds.
+#[derive(Serialize, Deserialize)]
+struct HandlerOnTheWire {
+    name: Box<str>,
+    #[serde(default)]
+    delivery: Delivery,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timeout: Option<f64>,
+}
+
+fn write_handlers(object: &mut write::Object<'_>, handlers: &[Handler]) {
+    let wire: Vec<HandlerOnTheWire> = handlers
+        .iter()
+        .map(|handler| HandlerOnTheWire {
+            name: handler.name.clone(),
+            delivery: handler.delivery,
+            timeout: handler.timeout.map(|time| time.as_secs_f64()),
+        })
+        .collect();
+    object.raw("handlers", Json::of(&wire).as_str());
+}
+
+fn read_handlers(fields: &Fields<'_>) -> Result<Option<Vec<Handler>>, Refusal> {
+    let wire: Option<Vec<HandlerOnTheWire>> = fields.parsed(Field::Handlers)?;
+    Ok(wire.map(|list| {
+        list.into_iter()
+            .map(|handler| Handler {
+                name: handler.name,
+                delivery: handler.delivery,
+                timeout: handler
+                    .timeout
+                    .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+            })
+            .collect()
+    }))
+}
+
+/// Appends a notice of the worker program.
+pub fn encode_notice(notice: &Notice, out: &mut Vec<u8>) {
+    let mut object = write::Object::new(out);
+    match notice {
+        Notice::Ready {
+            handlers,
+            handover,
+            memory_bytes,
+        } => {
+            object.raw_string("command", "ready");
+            if let Some(handlers) = handlers {
+                write_handlers(&mut object, handlers);
+            }
+            object
+                .bool("handover", *handover)
+                .integer("memory_bytes", *memory_bytes);
+        }
+        Notice::Handlers { handlers, handover } => {
+            object.raw_string("command", "handlers");
+            write_handlers(&mut object, handlers);
+            object.bool("handover", *handover);
+        }
+        Notice::Loaded { files } => {
+            object
+                .raw_string("command", "loaded")
+                .raw("files", Json::of(&readable_files(files)).as_str());
+        }
+        Notice::Pong { beat, memory_bytes } => {
+            object
+                .raw_string("command", "pong")
+                .integer("beat", *beat)
+                .integer("memory_bytes", *memory_bytes);
+        }
+        Notice::Handover { state } => {
+            object
+                .raw_string("command", "handover")
+                .maybe_raw("state", state.as_ref().map(Json::as_str));
+        }
+        Notice::Listen { patterns } => {
+            object
+                .raw_string("command", "listen")
+                .raw("patterns", Json::of(patterns).as_str());
+        }
+        Notice::Failed { refusal } => {
+            object.raw_string("command", "failed");
+            answers::write_refusal(object.key("error"), refusal);
+        }
+    }
+    object.end_line();
+}
+
+fn readable_files(files: &[LoadedFile]) -> Vec<LoadedFile> {
+    let readable = |file: &LoadedFile| LoadedFile {
+        path: PathBuf::from(file.path.to_string_lossy().into_owned()),
+        hash: file.hash.clone(),
+    };
+    files.iter().map(readable).collect()
+}
+
+fn read_notice(fields: &Fields<'_>) -> Result<Option<Notice>, Refusal> {
+    let Some(command) = fields.string(Field::Command)? else {
+        return Ok(None);
+    };
+    let flag = |field| Ok::<bool, Refusal>(fields.parsed(field)?.unwrap_or(false));
+    let number = |field| Ok::<u64, Refusal>(fields.whole(field)?.unwrap_or(0));
+    Ok(Some(match command.as_ref() {
+        "ready" => Notice::Ready {
+            handlers: read_handlers(fields)?,
+            handover: flag(Field::Handover)?,
+            memory_bytes: number(Field::MemoryBytes)?,
+        },
+        "handlers" => Notice::Handlers {
+            handlers: read_handlers(fields)?.unwrap_or_default(),
+            handover: flag(Field::Handover)?,
+        },
+        "loaded" => Notice::Loaded {
+            files: fields.parsed(Field::Files)?.unwrap_or_default(),
+        },
+        "pong" => Notice::Pong {
+            beat: number(Field::Beat)?,
+            memory_bytes: number(Field::MemoryBytes)?,
+        },
+        "handover" => Notice::Handover {
+            state: fields.json(Field::State),
+        },
+        "listen" => Notice::Listen {
+            patterns: fields.parsed(Field::Patterns)?.unwrap_or_default(),
+        },
+        "failed" => Notice::Failed {
+            refusal: answers::read_refusal(fields)?,
+        },
+        _ => return Ok(None),
+    }))
+}
+
+/// Reads a line of a worker, given without its newline.
+#[must_use]
+pub fn decode_worker(line: &[u8]) -> FromWorker {
+    let Ok(text) = std::str::from_utf8(line) else {
+        return from_client(super::decode_client(line));
+    };
+    // First: the payload of a text answer may look like JSON.
+    if let (payload, Some(ticket)) = split_ticket(text) {
+        return text_outcome(payload, ticket);
+    }
+    if encoding_of(line) == Encoding::Text {
+        return from_client(super::decode_client(line));
+    }
+    let mut fields = Fields::default();
+    json::read(text, &mut fields)
+        .and_then(|()| worker_object(&fields))
+        .unwrap_or_else(|refusal| {
+            FromWorker::Malformed(Malformed {
+                encoding: Encoding::Json,
+                id: fields.id().ok().flatten(),
+                refusal,
+            })
+        })
+}
+
+fn worker_object(fields: &Fields<'_>) -> Result<FromWorker, Refusal> {
+    if fields.has(Field::Status) {
+        let ticket = ticket(fields)?;
+        let body = answers::read_body(fields)?;
+        return match body {
+            Body::Accepted | Body::Running => Err(bad(
+                "a worker answers with the status \"part\", \"ok\" or \"error\"; the others are the daemon's",
+            )),
+            Body::Part(_) | Body::Ok { .. } | Body::Error(_) => {
+                Ok(FromWorker::Answer { ticket, body })
+            }
+        };
+    }
+    match read_notice(fields)? {
+        Some(notice) => Ok(FromWorker::Notice(notice)),
+        None => json_question(fields).map(FromWorker::Question),
+    }
+}
+
+fn from_client(message: FromClient) -> FromWorker {
+    match message {
+        FromClient::Question(question) => FromWorker::Question(question),
+        FromClient::Malformed(malformed) => FromWorker::Malformed(malformed),
+    }
+}
+
+fn split_ticket(line: &str) -> (&str, Option<Ticket>) {
+    match text::split_id(line) {
+        (payload, Some(id)) => match Ticket::parse(id) {
+            Some(ticket) => (payload, Some(ticket)),
+            None => (line, None),
+        },
+        (_, None) => (line, None),
+    }
+}
+
+/// One line says one thing here: payload lines are parts. `error: WHY` ends the ticket, so the `error`
+/// that follows finds none. [`Outcomes`] joins lines instead.
+fn text_outcome(payload: &str, ticket: Ticket) -> FromWorker {
+    let body = match payload {
+        "done" => Body::Ok {
+            result: Payload::Empty,
+            replayed: false,
+        },
+        "error" => Body::Error(no_reason()),
+        other => match other.strip_prefix("error: ") {
+            Some(why) => Body::Error(answers::read_why(why)),
+            None => Body::Part(Payload::Lines(text::read_payload_line(other).into())),
+        },
+    };
+    FromWorker::Answer { ticket, body }
+}
+
+fn no_reason() -> Refusal {
+    Refusal::new(
+        ErrorCode::ScriptError,
+        "the script answered `error` and did not say why; have it write `error: WHY` before",
+    )
+}
+
+/// Appends a request for an executable that speaks text with ids.
+pub fn encode_text_request(dispatch: &Dispatch, out: &mut Vec<u8>) {
+    match &dispatch.work {
+        Work::Call { handler, params } => {
+            out.extend_from_slice(b"call");
+            call_words(out, Some(&dispatch.script), handler, params.as_ref());
+        }
+        Work::Eval { code } => {
+            out.extend_from_slice(b"eval ");
+            text::write_value(out, dispatch.script.as_str(), true);
+            out.push(b' ');
+            text::write_value(out, code, true);
+        }
+    }
+    out.extend_from_slice(b" request_id=");
+    write::ticket(out, dispatch.ticket);
+    text_end(out, None);
+}
+
+/// Appends a request for an executable that speaks no ids: `HANDLER key=value ...`.
+pub fn encode_legacy_request(dispatch: &Dispatch, out: &mut Vec<u8>) {
+    let mut line = Vec::new();
+    match &dispatch.work {
+        Work::Call { handler, params } => call_words(&mut line, None, handler, params.as_ref()),
+        Work::Eval { code } => text::write_value(&mut line, code, true),
+    }
+    out.extend_from_slice(line.trim_ascii_start());
+    text_end(out, None);
+}
+
+/// Joins the text lines of an executable into answers: one result for all payload lines of a ticket.
+///
+/// Lines of tickets that are not open are not its affair. It holds at most [`limits::LINE_BYTES`] a ticket.
+#[derive(Debug, Default)]
+pub struct Outcomes {
+    open: BTreeMap<Ticket, Joining>,
+}
+
+#[derive(Debug, Default)]
+struct Joining {
+    lines: Option<String>,
+    why: Option<Refusal>,
+    overflow: bool,
+}
+
+/// What a line was.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Joined {
+    /// It carries no open ticket: a command of the script's own, or a forgery.
+    Other,
+    /// It belongs to an answer that goes on.
+    More,
+    /// It ended the answer.
+    End { ticket: Ticket, body: Body },
+}
+
+impl Outcomes {
+    /// A request was handed out.
+    pub fn open(&mut self, ticket: Ticket) {
+        self.open.entry(ticket).or_default();
+    }
+
+    /// It was ended otherwise.
+    pub fn close(&mut self, ticket: Ticket) {
+        self.open.remove(&ticket);
+    }
+
+    /// Takes a line that carries its ticket in its last word.
+    pub fn line(&mut self, line: &str) -> Joined {
+        match split_ticket(line) {
+            (payload, Some(ticket)) => self.piece(ticket, payload),
+            (_, None) => Joined::Other,
+        }
+    }
+
+    /// Takes a line without an id, of a script that has one request at a time.
+    pub fn legacy_line(&mut self, line: &str) -> Joined {
+        match self.open.keys().next().copied() {
+            Some(ticket) => self.piece(ticket, line),
+            None => Joined::Other,
+        }
+    }
+
+    fn piece(&mut self, ticket: Ticket, payload: &str) -> Joined {
+        let Some(joining) = self.open.get_mut(&ticket) else {
+            return Joined::Other;
+        };
+        let failed = match payload {
+            "done" => false,
+            "error" => true,
+            other => {
+                match other.strip_prefix("error: ") {
+                    Some(why) => joining.why = Some(answers::read_why(why)),
+                    None => joining.add(text::read_payload_line(other)),
+                }
+                return Joined::More;
+            }
+        };
+        let joining = self.open.remove(&ticket).unwrap_or_default();
+        Joined::End {
+            ticket,
+            body: joining.end(failed),
+        }
+    }
+}
+
+impl Joining {
+    fn add(&mut self, line: &str) {
+        let held = self.lines.as_ref().map_or(0, String::len);
+        self.overflow |= held + line.len() >= limits::LINE_BYTES;
+        if self.overflow {
+            self.lines = None;
+            return;
+        }
+        match &mut self.lines {
+            Some(lines) => {
+                lines.push('\n');
+                lines.push_str(line);
+            }
+            None => self.lines = Some(line.to_owned()),
+        }
+    }
+
+    fn end(self, failed: bool) -> Body {
+        if failed {
+            return Body::Error(self.why.unwrap_or_else(no_reason));
+        }
+        if self.overflow {
+            return Body::Error(Refusal::new(
+                ErrorCode::TooLarge,
+                format!(
+                    "the script's answer is longer than {} bytes; have it answer less, or write a file",
+                    limits::LINE_BYTES
+                ),
+            ));
+        }
+        Body::Ok {
+            result: self
+                .lines
+                .map_or(Payload::Empty, |lines| Payload::Lines(lines.into())),
+            replayed: false,
+        }
+    }
+}
