@@ -1,9 +1,139 @@
 //! The command line: one file a command; `output.rs` alone prints.
+//!
+//! A command is a file with `Args` (what can be typed) and `run` (what is done), and a variant of
+//! [`Command`]. It returns how it ended; the failure's words are printed here, once.
 
+mod check;
+mod completions;
+pub(crate) mod exit;
+mod init;
+pub(crate) mod output;
+mod run;
+mod stock;
+mod version;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::options::value::duration_text;
+use crate::paths::Home;
+
+use exit::{Exit, Failure};
+use output::{Color, Output};
+
+/// Keeps Lua scripts running: daemon, worker and command line in one.
+#[derive(Debug, Parser)]
+#[command(name = "moonkeep", version, max_term_width = 100, after_help = AFTER)]
+struct Typed {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER: &str = "\
+Exit codes: 0 ok, 1 failed, 2 usage, 69 no daemon, 70 internal error, 75 busy (nothing ran),
+76 outcome unknown (may have run), 124 timed out, 130 interrupted; `check`: 0 to 3 are states, 64 usage.";
+
+/// What every command understands.
+#[derive(Debug, Args)]
+pub(crate) struct Globals {
+    /// The home: a folder with moonkeep.toml and scripts/ [default: $MOONKEEP_HOME, the nearest
+    /// moonkeep.toml above, the user's own]
+    #[arg(long, global = true, value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// One JSON document on stdout, or one object a line for what comes bit by bit
+    #[arg(long, global = true)]
+    json: bool,
+    /// Longest time for the command: 5s, 1m30s, or seconds
+    #[arg(long, global = true, value_name = "TIME", value_parser = duration_text)]
+    pub(crate) timeout: Option<Duration>,
+    /// Colours
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto"
+    )]
+    color: Color,
+    /// Only results and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// More: tracebacks, what the client does
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+impl Globals {
+    pub(crate) fn output(&self) -> Output {
+        Output::new(self.color, self.json, self.quiet, self.verbose)
+    }
+
+    /// The home that applies.
+    ///
+    /// # Errors
+    /// If the folder that was named is none.
+    pub(crate) fn home(&self) -> Result<Home, Failure> {
+        Home::find(self.home.as_deref())
+            .map_err(|error| Failure::new(Exit::Failed, format!("{error:#}")))
+    }
+
+    /// As it was typed, for commands that start another moonkeep.
+    pub(crate) fn named_home(&self) -> Option<&std::path::Path> {
+        self.home.as_deref()
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a home: configuration, a first script, editor types
+    Init(init::Args),
+    /// Run health checks now, without a daemon
+    Check(check::Args),
+    /// Run one script in the foreground, without a daemon
+    Run(run::Args),
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+    /// Say the version
+    Version(version::Args),
+}
 
 /// Runs what was typed.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::FAILURE
+    let typed = match Typed::try_parse() {
+        Ok(typed) => typed,
+        Err(error) => return said_by_clap(&error).into(),
+    };
+    let output = typed.globals.output();
+    let ended = dispatch(&typed.globals, &output, typed.command);
+    let exit = ended.unwrap_or_else(|failure| {
+        output.failure(&failure);
+        failure.exit
+    });
+    exit.into()
+}
+
+fn dispatch(globals: &Globals, output: &Output, command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Init(args) => init::run(globals, output, &args),
+        Command::Check(args) => check::run(globals, output, &args),
+        Command::Run(args) => run::run(globals, output, &args),
+        Command::Completions(args) => completions::run(output, &args),
+        Command::Version(args) => version::run(output, &args),
+    }
+}
+
+/// Help and version go to stdout, what is wrong to stderr: clap knows which.
+fn said_by_clap(error: &clap::Error) -> Exit {
+    let _lost = error.print();
+    if error.use_stderr() {
+        Exit::Usage
+    } else {
+        Exit::Ok
+    }
 }
