@@ -14,6 +14,8 @@ mod cli;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod exec_worker;
 #[cfg(test)]
 mod harness;
