@@ -30,4 +30,6 @@ mod reload;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+mod tour;
+#[cfg(test)]
 mod transcript;
