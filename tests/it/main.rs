@@ -28,6 +28,8 @@ mod lua_worker;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod requirements;
+#[cfg(test)]
 mod tidy;
 #[cfg(test)]
 mod tour;
