@@ -83,7 +83,19 @@ pub(crate) fn throughput(peer: &dyn Peer, shape: Shape, time: Duration) -> f64 {
     }
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     let rate = answered as f64 / begun.elapsed().as_secs_f64();
+    drain(peer, &mut clients, shape.clients * shape.in_flight);
     rate
+}
+
+/// Reads what is still in flight, so that the next turn begins with a peer at rest.
+fn drain(peer: &dyn Peer, clients: &mut [Client], mut left: usize) {
+    let mut buffer = vec![0; 256 * 1024];
+    while left > 0 {
+        for index in await_any(clients) {
+            clients[index].flush();
+            left -= clients[index].read(&mut buffer, peer.lines_of_an_answer());
+        }
+    }
 }
 
 /// Which clients can go on. One client alone just reads: its socket then waits by itself.
