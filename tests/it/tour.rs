@@ -137,6 +137,25 @@ fn the_guide_runs_as_written() {
     follow("docs/guide.md");
 }
 
+//
+#[test]
+fn every_question_of_the_protocol_page_can_be_read() {
+    use moonkeep::proto::codec::decode_client;
+    use moonkeep::proto::messages::FromClient;
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/protocol.md");
+    let text = fs::read_to_string(page).expect("a page of the repository");
+    let questions: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("> "))
+        .filter(|line| !line.contains("request_id=@"))
+        .collect();
+    assert!(questions.len() >= 4, "{questions:?}");
+    for line in questions {
+        let read = decode_client(line.as_bytes());
+        assert!(matches!(read, FromClient::Question(_)), "{line}: {read:?}");
+    }
+}
+
 /// A page cannot pass by being misread.
 mod reading {
     use super::{Step, fits, steps};
