@@ -171,6 +171,17 @@ pub const RETRY_MOST: Duration = Duration::from_secs(5);
 /// How long a `call` without a time limit or id waits for a daemon.
 pub const CALL_WITHOUT_DAEMON: Duration = Duration::from_secs(2);
 
+/// What a `busy` refusal tells its asker to wait.
+pub const BUSY_RETRY: Duration = Duration::from_millis(50);
+/// A timer that fires this late tells of a suspension: nobody is given up for silence then.
+pub const OVERSLEPT: Duration = Duration::from_secs(1);
+/// What a control command may take beyond the time limits of what it waits for.
+pub const CONTROL_SLACK: Duration = Duration::from_secs(1);
+/// From SIGKILL to the moment at which the daemon leaves without a worker's exit.
+pub const EXIT_GRACE: Duration = Duration::from_secs(5);
+/// Between two notes about answers that nobody waits for.
+pub const NOTE_EVERY: Duration = Duration::from_secs(10);
+
 /// Time for a detached daemon to report that it is ready.
 pub const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two looks at the lock's and the socket's inode.

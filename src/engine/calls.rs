@@ -1,0 +1,296 @@
+//! How a request is admitted: repeats join or get the stored answer, queries share, the rest queues.
+//!
+//! Whatever is refused here was never accepted: it did not run, and its id stays free.
+
+use uuid::Uuid;
+
+use super::alphabet::{Moment, Peer, ScriptKind};
+use super::asking::{Ask, Manner, What};
+use super::coalesce::FlightKey;
+use super::delivery::Known;
+use super::generation::Handlers;
+use super::requests::{Position, Request, RequestKey, State, Waiter};
+use super::scripts::Phase;
+use super::{Engine, refusals};
+use crate::limits;
+use crate::proto::ids::{ClientId, RequestId, ScriptName};
+use crate::proto::messages::{Body, Delivery, ErrorCode, Refusal, Work};
+
+/// A request as it was asked, before anything is known of it.
+pub(super) struct Asked {
+    pub(super) peer: Peer,
+    pub(super) manner: Manner,
+    pub(super) script: ScriptName,
+    pub(super) work: Work,
+    pub(super) timeout: Option<std::time::Duration>,
+}
+
+impl Engine {
+    /// Admits a request, joins it to one that is known, or refuses it.
+    pub(super) fn call(&mut self, asked: Asked) {
+        let manner = asked.manner.clone();
+        let peer = asked.peer.clone();
+        if let Err(refusal) = self.try_call(asked) {
+            self.answer_at_once(&peer, manner, Body::Error(refusal));
+        }
+    }
+
+    fn try_call(&mut self, asked: Asked) -> Result<(), Refusal> {
+        if self.life.is_leaving() {
+            return Err(refusals::shutting_down());
+        }
+        let identity = match &asked.work {
+            Work::Call { .. } => asked.manner.id.as_ref().and_then(RequestId::key),
+            Work::Eval { .. } => None,
+        };
+        if let (Some(identity), Some(id)) = (identity, asked.manner.id.clone()) {
+            match self.stored.look(identity) {
+                Known::Live(key) => return self.join_known(key, asked, Some(identity), &id),
+                Known::Ended => return self.replay_stored(identity, asked, &id),
+                Known::Expired => return Err(refusals::expired_id(&id)),
+                Known::Nothing => {}
+            }
+        } else if let Some(id) = asked.manner.id.clone()
+            && let Some(key) = self.running_under(&asked.peer, &id)
+        {
+            return self.join_known(key, asked, None, &id);
+        }
+        self.admit(asked, identity)
+    }
+
+    /// The request that this peer has in flight under an id.
+    fn running_under(&self, peer: &Peer, id: &RequestId) -> Option<RequestKey> {
+        match self.asker(peer)?.find(id)? {
+            (_, What::Request(key)) => Some(*key),
+            (_, What::Control(_) | What::Log(_) | What::Events { .. }) => None,
+        }
+    }
+
+    /// The same id again while it runs: one more waiter, if it asks for the same.
+    fn join_known(
+        &mut self,
+        key: RequestKey,
+        asked: Asked,
+        identity: Option<Uuid>,
+        id: &RequestId,
+    ) -> Result<(), Refusal> {
+        let same = self
+            .requests
+            .get(key)
+            .is_some_and(|request| request.script == asked.script && request.work == asked.work);
+        if !same {
+            return Err(refusals::id_conflict(id));
+        }
+        let limit = self.time_limit(&asked);
+        self.add_waiter(key, asked.peer, asked.manner, limit, identity);
+        Ok(())
+    }
+
+    fn replay_stored(
+        &mut self,
+        identity: Uuid,
+        asked: Asked,
+        id: &RequestId,
+    ) -> Result<(), Refusal> {
+        let Some(body) = self.stored.replay(identity, &asked.script, &asked.work) else {
+            return Err(refusals::id_conflict(id));
+        };
+        self.answer_at_once(&asked.peer, asked.manner, body);
+        Ok(())
+    }
+
+    /// When a request's time is over: its asker's limit, else the script's.
+    fn time_limit(&self, asked: &Asked) -> Moment {
+        let own = self
+            .scripts
+            .get(&asked.script)
+            .map_or(limits::REQUEST_TIMEOUT, |script| script.timeout());
+        let limit = asked.timeout.unwrap_or(own);
+        self.now.after(limit.min(limits::REQUEST_TIMEOUT_MOST))
+    }
+
+    fn admit(&mut self, asked: Asked, identity: Option<Uuid>) -> Result<(), Refusal> {
+        let delivery = self.check(&asked)?;
+        let deadline = self.time_limit(&asked);
+        let flight = match (delivery, &asked.work) {
+            (Some(Delivery::Query), Work::Call { handler, params }) => Some(FlightKey {
+                script: asked.script.clone(),
+                handler: handler.clone(),
+                params: params.clone(),
+            }),
+            _ => None,
+        };
+        if let Some(key) = flight.as_ref().and_then(|flight| self.flights.find(flight)) {
+            if let Some(identity) = identity {
+                self.stored.begin(identity, key);
+            }
+            if let Some(request) = self.requests.get_mut(key) {
+                request.identities.extend(identity);
+            }
+            self.add_waiter(key, asked.peer, asked.manner, deadline, identity);
+            return Ok(());
+        }
+        self.check_room(&asked, deadline)?;
+        let key = self.enqueue(asked, identity, delivery, deadline);
+        if let Some(flight) = flight {
+            self.flights.begin(flight, key);
+            if let Some(request) = self.requests.get_mut(key) {
+                request.shared = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the script can take it at all; its handler's delivery, if that is known by now.
+    fn check(&self, asked: &Asked) -> Result<Option<Delivery>, Refusal> {
+        let Some(script) = self.scripts.get(&asked.script) else {
+            let names = self.scripts.keys().map(ScriptName::as_str);
+            return Err(refusals::unknown_script(&asked.script, names));
+        };
+        if let Phase::Stopped | Phase::Failed { .. } = script.phase {
+            return Err(script.not_ready());
+        }
+        if script.is_going_for_good() {
+            return Err(script.not_ready());
+        }
+        let handler = match &asked.work {
+            Work::Call { handler, .. } => handler,
+            Work::Eval { .. } => {
+                let lua = script
+                    .spec
+                    .as_ref()
+                    .is_none_or(|spec| spec.kind == ScriptKind::Lua);
+                if lua {
+                    return Ok(Some(Delivery::Once));
+                }
+                return Err(Refusal::new(
+                    ErrorCode::BadRequest,
+                    format!(
+                        "script {} is an executable: eval needs a Lua script; use call",
+                        asked.script
+                    ),
+                ));
+            }
+        };
+        let Some(worker) = script.serving() else {
+            return Ok(None);
+        };
+        match &worker.handlers {
+            Handlers::Any => Ok(Some(Delivery::Once)),
+            Handlers::Known(known) => match known.get(handler) {
+                Some(found) => Ok(Some(found.delivery)),
+                None => Err(worker.unknown_handler(handler)),
+            },
+        }
+    }
+
+    /// Whether there is room in the queue, and a turn before the deadline.
+    fn check_room(&self, asked: &Asked, deadline: Moment) -> Result<(), Refusal> {
+        let Some(script) = self.scripts.get(&asked.script) else {
+            return Ok(());
+        };
+        let waiting = script.queue.len();
+        let bytes = script.queue.bytes();
+        let starts_at_once = waiting == 0 && script.serving().is_some() && script.slots.has_free();
+        let full = waiting >= script.queue_limit()
+            || bytes.saturating_add(asked.work.bytes()) > limits::QUEUE_BYTES;
+        if full && !starts_at_once {
+            return Err(refusals::queue_full(&asked.script, waiting, bytes));
+        }
+        if let Some(bucket) = &script.bucket {
+            let turn = bucket.ready_at(waiting + 1);
+            if turn > deadline {
+                return Err(refusals::rate_limited(&asked.script, turn.since(self.now)));
+            }
+        }
+        Ok(())
+    }
+
+    fn enqueue(
+        &mut self,
+        asked: Asked,
+        identity: Option<Uuid>,
+        delivery: Option<Delivery>,
+        deadline: Moment,
+    ) -> RequestKey {
+        let bytes = asked.work.bytes();
+        let client = self.client_of(&asked.peer);
+        let request = Request {
+            script: asked.script.clone(),
+            work: asked.work,
+            delivery: delivery.unwrap_or_default(),
+            id: asked.manner.id.clone(),
+            client,
+            identities: identity.into_iter().collect(),
+            waiters: Vec::with_capacity(1),
+            deadline,
+            kept_until: None,
+            starts: 0,
+            shared: false,
+            state: State::Queued(Position::default()),
+        };
+        let key = self.requests.admit(request);
+        if let Some(script) = self.scripts.get_mut(&asked.script) {
+            let position = script.queue.push_back(key, bytes);
+            if let Some(request) = self.requests.get_mut(key) {
+                request.state = State::Queued(position);
+            }
+        }
+        if let Some(identity) = identity {
+            self.stored.begin(identity, key);
+        }
+        self.add_waiter(key, asked.peer, asked.manner, deadline, identity);
+        self.wake(&asked.script);
+        key
+    }
+
+    fn client_of(&self, peer: &Peer) -> Option<ClientId> {
+        match peer {
+            Peer::Session(id) => self.sessions.table.get(id).map(|session| session.client),
+            Peer::Worker(_) => None,
+        }
+    }
+
+    /// Somebody (more) waits for a request.
+    fn add_waiter(
+        &mut self,
+        key: RequestKey,
+        peer: Peer,
+        manner: Manner,
+        deadline: Moment,
+        identity: Option<Uuid>,
+    ) {
+        let Some(number) = self.open_question(&peer, manner, What::Request(key)) else {
+            return;
+        };
+        let ask = Ask { peer, number };
+        let Some(request) = self.requests.get_mut(key) else {
+            return;
+        };
+        let queued = matches!(request.state, State::Queued(_));
+        request.waiters.push(Waiter {
+            ask: ask.clone(),
+            deadline,
+            identity,
+        });
+        request.deadline = request.deadline.max(deadline);
+        request.kept_until = None;
+        let due = request.due();
+        self.timers.arm(super::timers::Timer::Request(key), due);
+        self.progress(
+            &ask,
+            if queued {
+                Body::Accepted
+            } else {
+                Body::Running
+            },
+        );
+    }
+
+    /// `accepted` and `running`, for those who asked for them.
+    pub(super) fn progress(&mut self, ask: &Ask, body: Body) {
+        if self.asker(&ask.peer).is_some_and(|asker| asker.progress) {
+            self.tell(ask, body);
+        }
+    }
+}

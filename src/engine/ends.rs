@@ -1,0 +1,516 @@
+//! How requests end. [`Engine::finish`] is the only way; everything else here decides with what.
+
+use super::alphabet::{Effect, Exit, Kill, Moment, Peer};
+use super::asking::What;
+use super::coalesce::FlightKey;
+use super::requests::{Request, RequestKey, State, Waiter, Why};
+use super::timers::Timer;
+use super::{Engine, refusals};
+use crate::limits;
+use crate::proto::ids::{RequestId, ScriptName, Ticket, WorkerId};
+use crate::proto::messages::{Body, Delivery, ErrorCode, Refusal, ToWorker, Work};
+
+/// Whether an end is kept for repeats of its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    Yes,
+    /// It was refused before anything ran: its id stays free.
+    No,
+}
+
+impl Engine {
+    /// The only way a request ends: out of the table, slot back, answer kept, everybody told once.
+    pub(super) fn finish(&mut self, key: RequestKey, body: Body, keep: Keep) {
+        let Some(mut request) = self.requests.remove(key) else {
+            return;
+        };
+        self.timers.disarm(Timer::Request(key));
+        self.end_flight(key, &request);
+        let waiters = std::mem::take(&mut request.waiters);
+        let name = request.script.clone();
+        self.keep_answer(&mut request, &body, keep);
+        self.give_back(&name, request);
+        self.wake(&name);
+        self.tell_all(waiters, body);
+    }
+
+    fn tell_all(&mut self, waiters: Vec<Waiter>, body: Body) {
+        let mut waiters = waiters.into_iter();
+        let last = waiters.next_back();
+        for waiter in waiters {
+            self.tell(&waiter.ask, body.clone());
+        }
+        if let Some(waiter) = last {
+            self.tell(&waiter.ask, body);
+        }
+    }
+
+    fn end_flight(&mut self, key: RequestKey, request: &Request) {
+        if !request.shared {
+            return;
+        }
+        if let Work::Call { handler, params } = &request.work {
+            let flight = FlightKey {
+                script: request.script.clone(),
+                handler: handler.clone(),
+                params: params.clone(),
+            };
+            self.flights.end(&flight, key);
+        }
+    }
+
+    fn keep_answer(&mut self, request: &mut Request, body: &Body, keep: Keep) {
+        for identity in std::mem::take(&mut request.identities) {
+            match keep {
+                Keep::Yes => self.stored.keep(
+                    identity,
+                    request.script.clone(),
+                    request.work.clone(),
+                    body,
+                    self.now,
+                ),
+                Keep::No => self.stored.forget(identity),
+            }
+        }
+    }
+
+    fn give_back(&mut self, name: &ScriptName, request: Request) {
+        let Some(script) = self.scripts.get_mut(name) else {
+            return;
+        };
+        match request.state {
+            State::Queued(position) => script.queue.remove(position, request.work.bytes()),
+            State::Running(run) | State::Cancelling { run, .. } => script.take_back(run),
+        }
+    }
+
+    /// Refuses a queued request: it never ran, and its id stays free.
+    pub(super) fn refuse(&mut self, key: RequestKey, refusal: Refusal) {
+        self.finish(key, Body::Error(refusal), Keep::No);
+    }
+
+    /// A worker's word about a ticket. One that it does not hold is a forgery, or late: it reaches nobody.
+    pub(super) fn worker_answer(&mut self, worker: &WorkerId, ticket: Ticket, body: Body) {
+        let held = self
+            .worker(worker)
+            .and_then(|found| found.live.get(&ticket))
+            .copied();
+        let Some(key) = held else {
+            self.stray(worker, ticket);
+            return;
+        };
+        match body {
+            Body::Part(_) => self.part(key, body),
+            Body::Ok { .. } | Body::Error(_) => self.ended_by_worker(key, body),
+            Body::Accepted | Body::Running => self.senseless("a worker's answer without content"),
+        }
+    }
+
+    fn part(&mut self, key: RequestKey, body: Body) {
+        let Some(request) = self.requests.get(key) else {
+            return;
+        };
+        let asks: Vec<_> = request
+            .waiters
+            .iter()
+            .map(|waiter| waiter.ask.clone())
+            .collect();
+        for ask in asks {
+            self.tell(&ask, body.clone());
+        }
+    }
+
+    fn ended_by_worker(&mut self, key: RequestKey, body: Body) {
+        let code = match &body {
+            Body::Error(refusal) => Some(refusal.code),
+            Body::Ok { .. } | Body::Part(_) | Body::Accepted | Body::Running => None,
+        };
+        if code == Some(ErrorCode::Timeout) && self.run_again_for_others(key) {
+            return;
+        }
+        let Some(request) = self.requests.get(key) else {
+            return;
+        };
+        let by_deadline = matches!(
+            request.state,
+            State::Cancelling {
+                why: Why::Deadline,
+                ..
+            }
+        );
+        let body = if by_deadline && code == Some(ErrorCode::Cancelled) {
+            Body::Error(refusals::timeout_running(&request.script, false))
+        } else {
+            body
+        };
+        self.finish(key, body, Keep::Yes);
+    }
+
+    /// A shared query stopped at its first asker's time limit, and others have time left: it runs again.
+    fn run_again_for_others(&mut self, key: RequestKey) -> bool {
+        let now = self.now;
+        let Some(request) = self.requests.get_mut(key) else {
+            return false;
+        };
+        let Some(run) = request.run() else {
+            return false;
+        };
+        let until = run.until;
+        let later = |waiter: &Waiter| waiter.deadline > until && waiter.deadline > now;
+        if request.delivery != Delivery::Query
+            || run.own_limit
+            || !request.waiters.iter().any(later)
+        {
+            return false;
+        }
+        let (rest, over) = std::mem::take(&mut request.waiters)
+            .into_iter()
+            .partition(later);
+        request.waiters = rest;
+        let refusal = refusals::timeout_running(&request.script, true);
+        self.queue_again(key);
+        self.tell_all(over, Body::Error(refusal));
+        true
+    }
+
+    /// Back to the head of the queue, slot given back.
+    fn queue_again(&mut self, key: RequestKey) {
+        let Some(request) = self.requests.get_mut(key) else {
+            return;
+        };
+        let name = request.script.clone();
+        let Some(script) = self.scripts.get_mut(&name) else {
+            return;
+        };
+        let position = script.queue.push_front(key, request.work.bytes());
+        match std::mem::replace(&mut request.state, State::Queued(position)) {
+            State::Queued(_) => {}
+            State::Running(run) | State::Cancelling { run, .. } => script.take_back(run),
+        }
+        let due = request.due();
+        self.timers.arm(Timer::Request(key), due);
+        self.wake(&name);
+    }
+
+    /// The request's timer: somebody's deadline, the end of the resume window, or of a cancel's grace.
+    pub(super) fn request_due(&mut self, key: RequestKey) {
+        let Some(request) = self.requests.get(key) else {
+            return;
+        };
+        match &request.state {
+            State::Queued(_) => self.due_in_queue(key),
+            State::Running(run) => {
+                let over = run.until.after(limits::DEADLINE_SLACK) <= self.now;
+                if over {
+                    self.ask_to_stop(key, Why::Deadline);
+                } else {
+                    self.due_while_running(key);
+                }
+            }
+            State::Cancelling { .. } => self.cancel_ignored(key),
+        }
+    }
+
+    fn due_in_queue(&mut self, key: RequestKey) {
+        let now = self.now;
+        let Some(request) = self.requests.get_mut(key) else {
+            return;
+        };
+        let refusal = refusals::timeout_queued(&request.script);
+        if request.waiters.is_empty() {
+            let body = if request.deadline <= now {
+                Body::Error(refusal)
+            } else {
+                Body::Error(refusals::cancelled(false))
+            };
+            self.finish(key, body, Keep::Yes);
+            return;
+        }
+        if request.waiters.iter().all(|waiter| waiter.deadline <= now) {
+            self.finish(key, Body::Error(refusal), Keep::Yes);
+            return;
+        }
+        self.expire_waiters(key, refusal, now);
+    }
+
+    fn due_while_running(&mut self, key: RequestKey) {
+        let now = self.now;
+        let Some(request) = self.requests.get(key) else {
+            return;
+        };
+        let refusal = refusals::timeout_running(&request.script, true);
+        let before =
+            Moment(now.0.saturating_sub(
+                u64::try_from(limits::DEADLINE_SLACK.as_micros()).unwrap_or(u64::MAX),
+            ));
+        self.expire_waiters(key, refusal, before);
+        self.abandon(key, false);
+    }
+
+    /// Tells those whose deadline is over; the others go on waiting.
+    fn expire_waiters(&mut self, key: RequestKey, refusal: Refusal, over: Moment) {
+        let Some(request) = self.requests.get_mut(key) else {
+            return;
+        };
+        let (rest, expired) = std::mem::take(&mut request.waiters)
+            .into_iter()
+            .partition(|waiter: &Waiter| waiter.deadline > over);
+        request.waiters = rest;
+        let due = request.due();
+        self.timers.arm(Timer::Request(key), due);
+        self.tell_all(expired, Body::Error(refusal));
+    }
+
+    /// Asks the worker to stop a running request.
+    pub(super) fn ask_to_stop(&mut self, key: RequestKey, why: Why) {
+        let now = self.now;
+        let Some(request) = self.requests.get_mut(key) else {
+            return;
+        };
+        let (worker, ticket, kill_at) = match &request.state {
+            State::Running(run) => {
+                // Whom nobody waits for is not killed for being slow to stop, before its deadline.
+                let kill_at = match why {
+                    Why::Abandoned => run.until.max(now).after(limits::DEADLINE_SLACK),
+                    Why::Deadline | Why::Asked => now,
+                }
+                .after(limits::CANCEL_GRACE);
+                let worker = WorkerId {
+                    script: request.script.clone(),
+                    generation: run.generation,
+                };
+                (worker, run.ticket, kill_at)
+            }
+            State::Queued(_) | State::Cancelling { .. } => return,
+        };
+        request.cancel(why, kill_at);
+        self.timers.arm(Timer::Request(key), kill_at);
+        if let Some(request) = self.requests.get(key) {
+            self.end_flight_of(key, request.script.clone(), request.work.clone());
+        }
+        self.to_worker(&worker, ToWorker::Cancel { ticket });
+    }
+
+    fn end_flight_of(&mut self, key: RequestKey, script: ScriptName, work: Work) {
+        if let Work::Call { handler, params } = work {
+            let flight = FlightKey {
+                script,
+                handler,
+                params,
+            };
+            self.flights.end(&flight, key);
+        }
+    }
+
+    /// The worker did not end it in the grace time: the worker is killed, and the request ends now.
+    fn cancel_ignored(&mut self, key: RequestKey) {
+        let Some(request) = self.requests.get(key) else {
+            return;
+        };
+        let (Some(run), State::Cancelling { why, .. }) = (request.run(), &request.state) else {
+            return;
+        };
+        let worker = WorkerId {
+            script: request.script.clone(),
+            generation: run.generation,
+        };
+        let cause = "did not stop a request in time and was killed";
+        let refusal = match (request.delivery, why) {
+            (Delivery::Once, _) => refusals::outcome_unknown(&request.script, cause),
+            (Delivery::Query | Delivery::Idempotent, Why::Asked | Why::Abandoned) => {
+                refusals::cancelled(true)
+            }
+            (Delivery::Query | Delivery::Idempotent, Why::Deadline) => {
+                refusals::timeout_running(&request.script, false)
+            }
+        };
+        let text = format!(
+            "killed: it did not stop a request within {} ms of being asked to",
+            limits::CANCEL_GRACE.as_millis()
+        );
+        self.kill_worker(&worker, text);
+        self.finish(key, Body::Error(refusal), Keep::Yes);
+    }
+
+    /// The worker that ran it is gone: by its delivery it runs again, fails, or its outcome is unknown.
+    pub(super) fn lost_with_worker(&mut self, key: RequestKey, cause: &str) {
+        let Some(request) = self.requests.get(key) else {
+            return;
+        };
+        let most = match request.delivery {
+            Delivery::Once => {
+                let refusal = refusals::outcome_unknown(&request.script, cause);
+                self.finish(key, Body::Error(refusal), Keep::Yes);
+                return;
+            }
+            Delivery::Query => limits::QUERY_STARTS,
+            Delivery::Idempotent => limits::IDEMPOTENT_STARTS,
+        };
+        let body = match &request.state {
+            State::Cancelling {
+                why: Why::Deadline, ..
+            } => Some(refusals::timeout_running(&request.script, false)),
+            State::Cancelling { .. } => Some(refusals::cancelled(true)),
+            State::Queued(_) | State::Running(_) => (request.starts >= most)
+                .then(|| refusals::gave_up(&request.script, request.starts, cause)),
+        };
+        match body {
+            Some(refusal) => self.finish(key, Body::Error(refusal), Keep::Yes),
+            None => self.queue_again(key),
+        }
+    }
+
+    /// A request that had run and lost its worker, and whose script will not run it again.
+    pub(super) fn give_up(&mut self, key: RequestKey) {
+        let Some(request) = self.requests.get(key) else {
+            return;
+        };
+        let refusal = refusals::gave_up(
+            &request.script,
+            request.starts,
+            "ended, and the script does not run any more",
+        );
+        self.finish(key, Body::Error(refusal), Keep::Yes);
+    }
+
+    /// Takes one asker off a request, untold: its peer is gone.
+    pub(super) fn remove_waiter(&mut self, key: RequestKey, peer: &Peer, number: u64) {
+        if let Some(request) = self.requests.get_mut(key) {
+            request
+                .waiters
+                .retain(|waiter| waiter.ask.number != number || waiter.ask.peer != *peer);
+        }
+    }
+
+    /// If nobody waits for a request any more: it is kept, cancelled, or goes on alone.
+    pub(super) fn abandon(&mut self, key: RequestKey, bye: bool) {
+        let until = self.now.after(limits::RESUME_WINDOW);
+        let Some(request) = self.requests.get_mut(key) else {
+            return;
+        };
+        if !request.waiters.is_empty() {
+            return;
+        }
+        let kept = !request.identities.is_empty() && request.delivery != Delivery::Query;
+        match (&request.state, kept) {
+            (State::Queued(_), true) if !bye => {
+                request.kept_until = Some(until);
+                let due = request.due();
+                self.timers.arm(Timer::Request(key), due);
+            }
+            (State::Queued(_), _) => {
+                // A query's id stays free: its client may come back and ask again.
+                let keep = match request.delivery {
+                    Delivery::Query => Keep::No,
+                    Delivery::Idempotent | Delivery::Once => Keep::Yes,
+                };
+                self.finish(key, Body::Error(refusals::cancelled(false)), keep);
+            }
+            (State::Running(_), false) if request.delivery != Delivery::Once => {
+                for identity in std::mem::take(&mut request.identities) {
+                    self.stored.forget(identity);
+                }
+                self.ask_to_stop(key, Why::Abandoned);
+            }
+            (State::Running(_) | State::Cancelling { .. }, _) => {}
+        }
+    }
+
+    /// `cancel ID`: whether it found something in flight.
+    pub(super) fn cancel(&mut self, peer: &Peer, target: &RequestId) -> bool {
+        if let Some(identity) = target.key()
+            && let super::delivery::Known::Live(key) = self.stored.look(identity)
+        {
+            self.cancel_waiters(key, |waiter| waiter.identity == Some(identity));
+            return true;
+        }
+        let Some((number, what)) = self.asker(peer).and_then(|asker| asker.find(target)) else {
+            return false;
+        };
+        match what.clone() {
+            What::Request(key) => self.cancel_waiters(key, |waiter| {
+                waiter.ask.number == number && waiter.ask.peer == *peer
+            }),
+            What::Control(control) => self.forget_control(control),
+            What::Log(ask) => {
+                self.logs.remove(&ask);
+            }
+            What::Events { .. } => {}
+        }
+        let ask = super::asking::Ask {
+            peer: peer.clone(),
+            number,
+        };
+        if !matches!(
+            self.asker(peer).and_then(|asker| asker.what(number)),
+            None | Some(What::Request(_))
+        ) {
+            self.tell(&ask, Body::Error(refusals::cancelled(true)));
+            self.end_subscription(peer);
+        }
+        true
+    }
+
+    /// Cancels for some of those who wait; the run itself only if nobody else does.
+    fn cancel_waiters(&mut self, key: RequestKey, mut whom: impl FnMut(&Waiter) -> bool) {
+        let Some(request) = self.requests.get_mut(key) else {
+            return;
+        };
+        if request.waiters.iter().all(&mut whom) {
+            match &request.state {
+                State::Queued(_) => {
+                    self.finish(key, Body::Error(refusals::cancelled(false)), Keep::Yes);
+                }
+                State::Running(_) | State::Cancelling { .. } => self.ask_to_stop(key, Why::Asked),
+            }
+            return;
+        }
+        let ran = request.run().is_some();
+        let (leaving, rest) = std::mem::take(&mut request.waiters)
+            .into_iter()
+            .partition(whom);
+        request.waiters = rest;
+        let due = request.due();
+        self.timers.arm(Timer::Request(key), due);
+        self.tell_all(leaving, Body::Error(refusals::cancelled(ran)));
+    }
+
+    /// SIGKILL for a worker that does not do as it is asked.
+    pub(super) fn kill_worker(&mut self, id: &WorkerId, text: String) {
+        let Some(worker) = self.worker_mut(id) else {
+            return;
+        };
+        if worker.is_killed() {
+            return;
+        }
+        worker.killed(text);
+        self.timers.disarm(Timer::Ready(id.clone()));
+        self.timers.disarm(Timer::Handover(id.clone()));
+        self.timers.disarm(Timer::Drain(id.clone()));
+        self.timers
+            .arm(Timer::Leave(id.clone()), self.now.after(limits::EXIT_GRACE));
+        self.effects.push_back(Effect::Signal {
+            worker: id.clone(),
+            kill: Kill::Kill,
+        });
+        self.lost_to_kill(id);
+    }
+}
+
+impl Request {
+    fn cancel(&mut self, why: Why, kill_at: Moment) {
+        let state = std::mem::replace(&mut self.state, State::Queued(Default::default()));
+        self.state = match state {
+            State::Running(run) => State::Cancelling { run, why, kill_at },
+            State::Queued(_) | State::Cancelling { .. } => state,
+        };
+    }
+}
+
+/// `was ended by signal 9`.
+pub(super) fn cause_of(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exited with code {code}"),
+        Exit::Signal(signal) => format!("was ended by signal {signal}"),
+    }
+}

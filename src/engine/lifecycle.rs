@@ -1,0 +1,513 @@
+//! The life of a script: Stopped, Starting, Ready, Draining, Backoff, Failed, and what moves it on.
+
+use super::alphabet::{Effect, Exit, Kill, Level, Peer};
+use super::ends::cause_of;
+use super::generation::{Handlers, Stage, Step};
+use super::restart::Verdict;
+use super::scripts::{Phase, Reload, Script, Then};
+use super::timers::Timer;
+use super::{Engine, refusals};
+use crate::limits;
+use crate::proto::ids::{Generation, ScriptName, WorkerId};
+use crate::proto::messages::{Handler, Json, ToWorker};
+
+impl Engine {
+    /// Starts a script that has no worker that serves or starts.
+    pub(super) fn start_script(&mut self, name: &ScriptName) {
+        let Some(script) = self.scripts.get_mut(name) else {
+            return;
+        };
+        self.timers.disarm(Timer::Restart(name.clone()));
+        if !script.may_start() {
+            self.fail_script(name, false);
+            return;
+        }
+        let handover = script.handover.take();
+        if let Some(id) = self.spawn(name, handover)
+            && let Some(script) = self.scripts.get_mut(name)
+        {
+            script.phase = Phase::Starting(id.generation);
+        }
+    }
+
+    /// `failed`: shown with its last error; whoever waits is told.
+    pub(super) fn fail_script(&mut self, name: &ScriptName, retries: bool) {
+        let Some(script) = self.scripts.get_mut(name) else {
+            return;
+        };
+        script.phase = Phase::Failed { retries };
+        if retries {
+            let at = self.now.after(limits::FAILED_RETRY);
+            self.timers.arm(Timer::Restart(name.clone()), at);
+        }
+        self.settle_first(name, false);
+        self.announce(name, "failed");
+        self.fail_queue(name);
+        self.start_failed(name);
+    }
+
+    /// Nothing will serve what is queued: it is refused, having never run.
+    pub(super) fn fail_queue(&mut self, name: &ScriptName) {
+        let Some(script) = self.scripts.get(name) else {
+            return;
+        };
+        let refusal = script.not_ready();
+        for key in script.queue.keys() {
+            let started = self
+                .requests
+                .get(key)
+                .is_some_and(|request| request.starts > 0);
+            if started {
+                self.give_up(key);
+            } else {
+                self.refuse(key, refusal.clone());
+            }
+        }
+    }
+
+    /// The back-off, or a failed script's pause, is over.
+    pub(super) fn restart_due(&mut self, name: &ScriptName) {
+        let waits = self
+            .scripts
+            .get(name)
+            .is_some_and(|script| matches!(script.phase, Phase::Backoff | Phase::Failed { .. }));
+        if waits {
+            self.start_script(name);
+        }
+    }
+
+    pub(super) fn spawned(&mut self, id: &WorkerId, pid: u32) {
+        match self.worker_mut(id) {
+            Some(worker) => worker.pid = Some(pid),
+            None => self.senseless("a process of an unknown worker"),
+        }
+    }
+
+    /// The worker says that its script serves.
+    pub(super) fn worker_ready(
+        &mut self,
+        id: &WorkerId,
+        handlers: Option<Vec<Handler>>,
+        hands_over: bool,
+        memory_bytes: u64,
+    ) {
+        let now = self.now;
+        let Some(worker) = self.worker_mut(id) else {
+            self.senseless("readiness of an unknown worker");
+            return;
+        };
+        if worker.stage != Stage::Starting {
+            self.senseless("a second readiness");
+            return;
+        }
+        worker.stage = Stage::Serving;
+        worker.since = now;
+        worker.handlers = Handlers::of(handlers);
+        worker.hands_over = hands_over;
+        worker.memory_bytes = memory_bytes;
+        self.timers.disarm(Timer::Ready(id.clone()));
+        self.start_heartbeat();
+        self.promote(id);
+    }
+
+    /// A generation that has become ready serves from now on.
+    fn promote(&mut self, id: &WorkerId) {
+        let Some(script) = self.scripts.get_mut(&id.script) else {
+            return;
+        };
+        let (old, again) = match &script.phase {
+            Phase::Starting(generation) if *generation == id.generation => (None, false),
+            Phase::Ready(old, Reload::Trying { candidate, again })
+                if *candidate == id.generation =>
+            {
+                (Some(*old), *again)
+            }
+            Phase::Stopped
+            | Phase::Starting(_)
+            | Phase::Ready(..)
+            | Phase::Draining(_)
+            | Phase::Backoff
+            | Phase::Failed { .. } => return,
+        };
+        script.phase = Phase::Ready(id.generation, Reload::None);
+        if script.fault.is_none() {
+            script.last_error = None;
+        }
+        self.note(Level::Info, || format!("{id} is ready"));
+        if let Some(old) = old {
+            self.drain(&WorkerId {
+                script: id.script.clone(),
+                generation: old,
+            });
+        }
+        self.settle_first(&id.script, true);
+        self.announce(&id.script, "ready");
+        self.wake(&id.script);
+        if again {
+            self.reload(&id.script);
+        }
+        self.review_controls(&id.script);
+    }
+
+    /// The old generation ends what it holds, then leaves.
+    pub(super) fn drain(&mut self, id: &WorkerId) {
+        if let Some(worker) = self.worker_mut(id)
+            && worker.stage == Stage::Serving
+        {
+            worker.stage = Stage::Draining;
+            self.wake(&id.script);
+        }
+    }
+
+    /// Workers that have nothing left to end are asked to leave. Looked at in each step that woke the script.
+    pub(super) fn look_at_draining(&mut self, name: &ScriptName) {
+        let Some(script) = self.scripts.get(name) else {
+            return;
+        };
+        let empty: Vec<WorkerId> = script
+            .workers
+            .iter()
+            .filter(|worker| worker.stage == Stage::Draining && worker.live.is_empty())
+            .map(|worker| worker.id.clone())
+            .collect();
+        for id in empty {
+            self.ask_to_leave(&id);
+        }
+    }
+
+    /// First step of a stop: the notice. SIGTERM and SIGKILL follow, each at its time.
+    pub(super) fn ask_to_leave(&mut self, id: &WorkerId) {
+        let now = self.now;
+        let Some(script) = self.scripts.get_mut(&id.script) else {
+            return;
+        };
+        let grace = script.stop_timeout();
+        let Some(worker) = script.worker_mut(id.generation) else {
+            return;
+        };
+        if worker.is_leaving() {
+            return;
+        }
+        let starting = worker.stage == Stage::Starting;
+        worker.stage = Stage::Leaving(Step::Notice);
+        for timer in [
+            Timer::Ready(id.clone()),
+            Timer::Handover(id.clone()),
+            Timer::Drain(id.clone()),
+        ] {
+            self.timers.disarm(timer);
+        }
+        // One that is still starting holds nothing: it is not waited for.
+        let wait = if starting {
+            std::time::Duration::ZERO
+        } else {
+            grace
+        };
+        self.timers.arm(Timer::Leave(id.clone()), now.after(wait));
+        self.to_worker(id, ToWorker::Shutdown { grace });
+    }
+
+    /// The next step of a stop.
+    pub(super) fn leave_due(&mut self, id: &WorkerId) {
+        let now = self.now;
+        let Some(script) = self.scripts.get_mut(&id.script) else {
+            return;
+        };
+        let grace = script.stop_timeout();
+        let Some(worker) = script.worker_mut(id.generation) else {
+            return;
+        };
+        let (step, kill, wait) = match worker.stage {
+            Stage::Leaving(Step::Notice) => (Step::Term, Kill::Term, grace),
+            Stage::Leaving(Step::Term) => (Step::Kill, Kill::Kill, limits::EXIT_GRACE),
+            Stage::Leaving(Step::Kill) => (Step::Kill, Kill::Kill, limits::EXIT_GRACE),
+            Stage::Starting | Stage::Serving | Stage::Draining => return,
+        };
+        worker.stage = Stage::Leaving(step);
+        self.timers.arm(Timer::Leave(id.clone()), now.after(wait));
+        self.effects.push_back(Effect::Signal {
+            worker: id.clone(),
+            kill,
+        });
+    }
+
+    /// Not ready within its time: a failed start.
+    pub(super) fn ready_due(&mut self, id: &WorkerId) {
+        let limit = self.worker(id).map_or(limits::READY_TIMEOUT, |worker| {
+            worker.spec.settings.ready_timeout
+        });
+        let text = format!(
+            "not ready within {} s: its top level has not returned; see `moonkeep logs {}`, or set ready_timeout",
+            limit.as_secs_f64(),
+            id.script
+        );
+        self.kill_worker(id, text);
+    }
+
+    /// The process is gone for good: what it held ends or runs again, and its script goes on.
+    pub(super) fn exited(&mut self, id: &WorkerId, exit: Option<Exit>, text: String) {
+        let Some(script) = self.scripts.get_mut(&id.script) else {
+            self.senseless("the exit of an unknown worker");
+            return;
+        };
+        let Some(index) = script.workers.iter().position(|worker| worker.id == *id) else {
+            self.senseless("the exit of an unknown worker");
+            return;
+        };
+        // Requests find their worker gone; their slots come back one by one.
+        let mut worker = script.workers.remove(index);
+        for slot in worker.parked.drain(..) {
+            script.slots.give_back(slot);
+        }
+        for timer in [
+            Timer::Ready(id.clone()),
+            Timer::Leave(id.clone()),
+            Timer::Handover(id.clone()),
+            Timer::Drain(id.clone()),
+        ] {
+            self.timers.disarm(timer);
+        }
+        let peer = Peer::Worker(id.clone());
+        self.subscribers.remove(&peer);
+        let cause = exit.map_or_else(|| "could not be started".to_owned(), cause_of);
+        for key in worker.live.values().rev() {
+            self.lost_with_worker(*key, &cause);
+        }
+        self.close_questions(&peer, &worker.asker, false);
+        let expected = worker.is_leaving() && worker.error.is_none();
+        let error = worker.error.take().unwrap_or(text);
+        self.note(if expected { Level::Info } else { Level::Warn }, || {
+            format!(
+                "{id} {cause}{}",
+                if expected { "" } else { " unexpectedly" }
+            )
+        });
+        self.after_exit(id, exit, error, self.now.since(worker.since));
+        self.wake(&id.script);
+        self.look_at_shutdown();
+    }
+
+    fn after_exit(
+        &mut self,
+        id: &WorkerId,
+        exit: Option<Exit>,
+        error: String,
+        ran: std::time::Duration,
+    ) {
+        let Some(script) = self.scripts.get_mut(&id.script) else {
+            return;
+        };
+        match script.phase.clone() {
+            Phase::Starting(generation) if generation == id.generation => {
+                self.crashed(&id.script, exit, error, std::time::Duration::ZERO);
+            }
+            Phase::Ready(generation, reload) if generation == id.generation => match reload {
+                Reload::None => self.crashed(&id.script, exit, error, ran),
+                Reload::Asking { .. } | Reload::Emptying => self.start_script(&id.script),
+                Reload::Trying { candidate, .. } => {
+                    script.phase = Phase::Starting(candidate);
+                }
+            },
+            Phase::Ready(_, Reload::Trying { candidate, .. }) if candidate == id.generation => {
+                self.reload_failed(&id.script, error);
+            }
+            Phase::Draining(Then::Crashed(generation)) if generation == id.generation => {
+                self.crashed(&id.script, exit, error, ran);
+            }
+            Phase::Draining(then) if script.workers.is_empty() => self.drained(&id.script, then),
+            Phase::Stopped
+            | Phase::Starting(_)
+            | Phase::Ready(..)
+            | Phase::Draining(_)
+            | Phase::Backoff
+            | Phase::Failed { .. } => {}
+        }
+    }
+
+    /// An unexpected end of the one that served or started: the restart policy decides.
+    fn crashed(
+        &mut self,
+        name: &ScriptName,
+        exit: Option<Exit>,
+        error: String,
+        ran: std::time::Duration,
+    ) {
+        let now = self.now;
+        let Some(script) = self.scripts.get_mut(name) else {
+            return;
+        };
+        let well = exit == Some(Exit::Code(0)) && ran > std::time::Duration::ZERO;
+        if !well {
+            script.last_error = Some(error);
+        }
+        let policy = script
+            .spec
+            .as_ref()
+            .map_or(crate::options::RestartPolicy::Never, |spec| {
+                spec.settings.restart
+            });
+        let verdict = script
+            .restarts
+            .judge(policy, exit, ran, now, &mut self.random);
+        self.announce(name, "exited");
+        match verdict {
+            Verdict::Now => {
+                self.settle_first(name, false);
+                self.start_failed(name);
+                self.start_script(name);
+            }
+            Verdict::After(delay) => {
+                self.timers
+                    .arm(Timer::Restart(name.clone()), now.after(delay));
+                self.set_phase(name, Phase::Backoff);
+                self.settle_first(name, false);
+                self.start_failed(name);
+            }
+            Verdict::Fail => self.fail_script(name, true),
+            Verdict::Stop if well => {
+                self.set_phase(name, Phase::Stopped);
+                self.settle_first(name, true);
+                self.fail_queue(name);
+                self.review_controls(name);
+            }
+            Verdict::Stop => self.fail_script(name, false),
+        }
+    }
+
+    /// The one that served is being killed: nothing new goes to it.
+    pub(super) fn lost_to_kill(&mut self, id: &WorkerId) {
+        let Some(script) = self.scripts.get_mut(&id.script) else {
+            return;
+        };
+        let Phase::Ready(generation, reload) = &script.phase else {
+            return;
+        };
+        if *generation != id.generation {
+            return;
+        }
+        script.phase = match reload {
+            Reload::None => Phase::Draining(Then::Crashed(id.generation)),
+            Reload::Trying { candidate, .. } => Phase::Starting(*candidate),
+            Reload::Asking { .. } | Reload::Emptying => Phase::Draining(Then::Start),
+        };
+    }
+
+    /// All workers are gone: what was to follow.
+    fn drained(&mut self, name: &ScriptName, then: Then) {
+        match then {
+            Then::Stop => {
+                self.set_phase(name, Phase::Stopped);
+                self.fail_queue(name);
+                self.announce(name, "stopped");
+                self.review_controls(name);
+            }
+            Then::Start => self.start_script(name),
+            Then::Crashed(_) => self.start_script(name),
+            Then::Remove => self.remove_script(name),
+        }
+    }
+
+    /// Takes all workers of a script down; `then` follows when they are gone.
+    pub(super) fn take_down(&mut self, name: &ScriptName, then: Then) {
+        self.timers.disarm(Timer::Restart(name.clone()));
+        let Some(script) = self.scripts.get_mut(name) else {
+            return;
+        };
+        script.phase = Phase::Draining(then);
+        let ids: Vec<WorkerId> = script
+            .workers
+            .iter()
+            .map(|worker| worker.id.clone())
+            .collect();
+        for id in &ids {
+            self.ask_to_leave(id);
+        }
+        if matches!(then, Then::Stop | Then::Remove) {
+            self.fail_queue(name);
+        }
+        if ids.is_empty() {
+            self.drained(name, then);
+        }
+    }
+
+    fn remove_script(&mut self, name: &ScriptName) {
+        self.set_phase(name, Phase::Stopped);
+        let names: Vec<String> = self
+            .scripts
+            .keys()
+            .filter(|other| *other != name)
+            .map(ToString::to_string)
+            .collect();
+        let refusal = refusals::unknown_script(name, names.iter().map(String::as_str));
+        self.end_controls(name, |_| Err(refusal.clone()));
+        self.fail_queue(name);
+        if let Some(script) = self.scripts.remove(name) {
+            self.removed.insert(name.clone(), script.generation);
+            self.timers.disarm(Timer::Rate(name.clone()));
+            self.note(Level::Info, || format!("{name} is removed"));
+        }
+        self.look_at_loaded();
+    }
+
+    fn set_phase(&mut self, name: &ScriptName, phase: Phase) {
+        if let Some(script) = self.scripts.get_mut(name) {
+            script.phase = phase;
+        }
+    }
+
+    /// The script's first start has an outcome: `up` waits for all of them.
+    pub(super) fn settle_first(&mut self, name: &ScriptName, well: bool) {
+        if let Some(script) = self.scripts.get_mut(name)
+            && script.settled.is_none()
+        {
+            script.settled = Some(well);
+            self.look_at_loaded();
+        }
+    }
+
+    /// Reports once, when every enabled script is ready or has failed.
+    pub(super) fn look_at_loaded(&mut self) {
+        if !self.loaded || self.settled {
+            return;
+        }
+        let wanted = |script: &&Script| {
+            script.fault.is_some()
+                || script
+                    .spec
+                    .as_ref()
+                    .is_some_and(|spec| spec.settings.enabled)
+        };
+        let all = self.scripts.values().filter(wanted);
+        let (mut ready, mut failed) = (0, 0);
+        for script in all {
+            match script.settled {
+                None => return,
+                Some(true) => ready += 1,
+                Some(false) => failed += 1,
+            }
+        }
+        self.settled = true;
+        self.effects.push_back(Effect::Settled { ready, failed });
+    }
+
+    /// A script that comes back continues to count its generations.
+    pub(super) fn generation_of(&self, name: &ScriptName) -> Generation {
+        self.removed.get(name).copied().unwrap_or(Generation(0))
+    }
+
+    /// The state that a generation hands over.
+    pub(super) fn handed_over(&mut self, id: &WorkerId, state: Option<Json>) {
+        let fits = state
+            .as_ref()
+            .is_none_or(|state| state.as_str().len() <= limits::HANDOVER_BYTES);
+        if !fits {
+            self.note(Level::Warn, || {
+                format!(
+                    "{id}: its handover is over {} bytes and is dropped; hand over less",
+                    limits::HANDOVER_BYTES
+                )
+            });
+        }
+        self.go_on_after_handover(id, state.filter(|_| fits));
+    }
+}

@@ -1,0 +1,4 @@
+//! The engine in virtual time, driven by hand, by transcripts and by a seeded simulation.
+
+mod driver;
+mod routing;

@@ -1,0 +1,209 @@
+//! What the daemon shows of itself: status, list, version, help; text and JSON from one snapshot.
+
+use serde_json::{Value, json};
+
+use super::Engine;
+use super::generation::Handlers;
+use super::scripts::Script;
+use crate::proto::ids::ScriptName;
+use crate::proto::messages::{Encoding, Json, Payload};
+
+fn payload(
+    encoding: Encoding,
+    json: impl FnOnce() -> Value,
+    text: impl FnOnce() -> String,
+) -> Payload {
+    match encoding {
+        Encoding::Json => Payload::Json(Json::of(&json())),
+        Encoding::Text => Payload::Lines(text().into()),
+    }
+}
+
+pub(super) fn status(engine: &Engine, encoding: Encoding) -> Payload {
+    payload(encoding, || status_json(engine), || status_text(engine))
+}
+
+fn status_json(engine: &Engine) -> Value {
+    let identity = &engine.identity;
+    json!({
+        "version": identity.version,
+        "uuid": identity.daemon.to_string(),
+        "pid": identity.pid,
+        "uptime_seconds": engine.now.0 as f64 / 1e6,
+        "home": identity.home,
+        "socket": identity.socket,
+        "clients": engine.sessions.len(),
+        "scripts": engine.scripts.values().map(script_json).collect::<Vec<_>>(),
+        "warnings": engine.warnings(),
+        "counters": {
+            "requests": engine.requests.len(),
+            "stored_answers": engine.stored.len(),
+            "controls": engine.controls.len(),
+            "late_or_unknown_replies": engine.counters.stray,
+            "senseless_inputs": engine.counters.senseless,
+        },
+    })
+}
+
+fn script_json(script: &Script) -> Value {
+    let shown = script.shown();
+    let handlers = match shown.map(|worker| &worker.handlers) {
+        None => json!([]),
+        Some(Handlers::Any) => Value::Null,
+        Some(Handlers::Known(known)) => known
+            .values()
+            .map(|handler| {
+                json!({
+                    "name": handler.name,
+                    "delivery": handler.delivery,
+                    "timeout": handler.timeout.map(|limit| limit.as_secs_f64()),
+                })
+            })
+            .collect(),
+    };
+    json!({
+        "name": script.name.as_str(),
+        "state": script.state(),
+        "pid": shown.and_then(|worker| worker.pid),
+        "generation": shown.map_or(script.generation.0, |worker| worker.id.generation.0),
+        "restarts": script.restarts.total(),
+        "in_flight": script.in_flight(),
+        "queued": script.queue.len(),
+        "memory_bytes": shown.map(|worker| worker.memory_bytes),
+        "last_error": script.last_error,
+        "handlers": handlers,
+        "allow": script.spec.as_ref().map(|spec| &spec.settings.allow),
+    })
+}
+
+fn status_text(engine: &Engine) -> String {
+    let identity = &engine.identity;
+    let mut lines = vec![
+        format!("moonkeep {}", identity.version),
+        format!("UUID: {}", identity.daemon),
+        format!("PID: {}", identity.pid),
+        format!("uptime: {} s", engine.now.0 / 1_000_000),
+        format!("home: {}", identity.home.display()),
+        format!("socket: {}", identity.socket.display()),
+        format!("clients: {}", engine.sessions.len()),
+        format!("scripts: {}", engine.scripts.len()),
+    ];
+    lines.extend(engine.scripts.values().map(script_line));
+    lines.extend(
+        engine
+            .warnings()
+            .iter()
+            .map(|text| format!("warning: {text}")),
+    );
+    lines.join("\n")
+}
+
+fn script_line(script: &Script) -> String {
+    let shown = script.shown();
+    let pid = shown
+        .and_then(|worker| worker.pid)
+        .map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+    let generation = shown.map_or(script.generation, |worker| worker.id.generation);
+    let mut line = format!(
+        "{} {} pid={pid} generation={generation} restarts={} in_flight={} queued={}",
+        script.name,
+        script.state(),
+        script.restarts.total(),
+        script.in_flight(),
+        script.queue.len(),
+    );
+    if let Some(error) = &script.last_error {
+        line.push_str(" last_error=");
+        line.push_str(Json::of(error).as_str());
+    }
+    line
+}
+
+pub(super) fn list(engine: &Engine, encoding: Encoding) -> Payload {
+    let names: Vec<ScriptName> = engine.scripts.keys().cloned().collect();
+    scripts(engine, &names, encoding)
+}
+
+/// These scripts, as `list` shows them.
+pub(super) fn scripts(engine: &Engine, names: &[ScriptName], encoding: Encoding) -> Payload {
+    let found = || names.iter().filter_map(|name| engine.scripts.get(name));
+    payload(
+        encoding,
+        || json!({ "scripts": found().map(script_json).collect::<Vec<_>>() }),
+        || found().map(script_line).collect::<Vec<_>>().join("\n"),
+    )
+}
+
+pub(super) fn version(engine: &Engine, encoding: Encoding) -> Payload {
+    let version = &engine.identity.version;
+    payload(
+        encoding,
+        || json!({ "version": version }),
+        || format!("moonkeep {version}"),
+    )
+}
+
+pub(super) fn help(encoding: Encoding) -> Payload {
+    payload(
+        encoding,
+        || {
+            let commands = COMMANDS
+                .iter()
+                .map(|(usage, what)| json!({ "usage": usage, "what": what }));
+            json!({ "commands": commands.collect::<Vec<_>>() })
+        },
+        || {
+            let lines = COMMANDS
+                .iter()
+                .map(|(usage, what)| format!("{usage}  {what}"));
+            lines.collect::<Vec<_>>().join("\n")
+        },
+    )
+}
+
+/// Every command of the line protocol: how it is written in text, and what it does.
+pub const COMMANDS: &[(&str, &str)] = &[
+    (
+        "ping [CLIENT-UUID] [TIMESTAMP]",
+        "the daemon lives: pong and its uuid",
+    ),
+    (
+        "hello CLIENT-UUID",
+        "says who you are; requests of this id survive a reconnect",
+    ),
+    ("bye", "leaves: what you have queued is cancelled"),
+    ("status", "the daemon and every script"),
+    ("list", "the scripts"),
+    (
+        "call [--timeout=SECONDS] SCRIPT HANDLER [key=value ...] [key:=JSON ...]",
+        "asks a handler of a script",
+    ),
+    ("eval SCRIPT \"CODE\"", "evaluates Lua in a live worker"),
+    ("cancel ID", "cancels your request of that id"),
+    ("start [NAME]", "starts a script, or all"),
+    (
+        "stop [NAME]",
+        "stops a script, or all, until it is started again",
+    ),
+    ("restart [NAME]", "stops, then starts"),
+    (
+        "reload [NAME]",
+        "replaces the running generation without losing a request",
+    ),
+    (
+        "logs [NAME] [lines=N]",
+        "the last lines of a script's log, or of the daemon's",
+    ),
+    ("events [PATTERN]", "events as they happen, until cancelled"),
+    (
+        "emit NAME [key=value ...]",
+        "tells an event to everybody who listens",
+    ),
+    (
+        "ack enable|disable|silence",
+        "whether done and error lines are sent",
+    ),
+    ("version", "the daemon's version"),
+    ("help", "this"),
+    ("shutdown", "stops the daemon gracefully"),
+];
