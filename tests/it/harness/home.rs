@@ -91,6 +91,11 @@ impl Home {
         fs::remove_file(self.path(path)).expect("a file of the home");
     }
 
+    /// Whether `scripts/` has any entry.
+    pub(crate) fn has_scripts(&self) -> bool {
+        fs::read_dir(self.path("scripts")).is_ok_and(|mut entries| entries.next().is_some())
+    }
+
     /// The home's folder, resolved.
     pub(crate) fn root(&self) -> PathBuf {
         let root = self.folder.path().join("home");
