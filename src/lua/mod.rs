@@ -1,6 +1,7 @@
 //! The Lua API, one file for each Lua module: a const table of functions each.
 //!
-//! The reference page and the editor types are rendered from these tables; adding a function is adding a row.
+//! The reference page and the editor types are rendered from these tables; adding a function is adding a row,
+//! adding a module is adding it to [`MODULES`]. [`state`] makes the Lua state that all of it lives in.
 
 pub mod arguments;
 pub mod failure;
@@ -17,6 +18,16 @@ use std::rc::Rc;
 use mlua::Lua;
 
 use crate::proto::ids::{Generation, ScriptName};
+
+pub mod errors;
+mod governor;
+pub mod json;
+pub mod modules;
+mod require;
+pub mod state;
+
+/// Every module that scripts can `require`, in the order of the reference. Built when it is first required.
+pub const MODULES: &[&Module] = &[&json::MODULE];
 
 /// What functions may know of the process that they run in. Handed to every [`Function::make`].
 #[derive(Debug)]

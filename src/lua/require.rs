@@ -1,0 +1,225 @@
+//! Where Lua code comes from: `require`, `load`, `loadfile`, `dofile`, and what they may load.
+//!
+//! No C module, no bytecode, no `LUA_PATH`: the library `package` is not even opened, its table is ours.
+
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use mlua::{Lua, Table, Value};
+
+use super::modules::Guards;
+use super::state::Sources;
+use super::{Context, MODULES, errors};
+use crate::limits;
+
+/// LuaRocks' trees of pure Lua, after the home's `lib/`.
+const ROCKS: [&str; 2] = ["/usr/local/share/lua/5.4", "/usr/share/lua/5.4"];
+
+/// Sets up `package`, `require` and the loading functions in `_G`.
+pub(super) fn install(
+    lua: &Lua,
+    context: &Rc<Context>,
+    guards: Guards,
+    sources: &Rc<Sources>,
+) -> mlua::Result<()> {
+    let globals = lua.globals();
+    globals.raw_set("package", package(lua, context)?)?;
+    let find = {
+        let sources = Rc::clone(sources);
+        lua.create_function(move |lua, (name, path): (String, String)| {
+            find(lua, &sources, &name, &path)
+        })?
+    };
+    let read = {
+        let sources = Rc::clone(sources);
+        lua.create_function(move |lua, path: PathBuf| match sources.read(&path) {
+            Ok(bytes) => {
+                let text = lua.create_string(without_shebang(&bytes))?;
+                Ok((Some(text), sources.chunk_name(&path)))
+            }
+            Err(problem) => Ok((None, problem)),
+        })?
+    };
+    let builtin = {
+        let context = Rc::clone(context);
+        lua.create_function(move |lua, name: mlua::LuaString| {
+            let name = name.to_str()?;
+            match MODULES.iter().find(|module| module.name == &*name) {
+                Some(module) => guards.build(lua, &context, module).map(Some),
+                None => Ok(None),
+            }
+        })?
+    };
+    let wait = lua.create_async_function(|_, ()| async {
+        tokio::task::yield_now().await;
+        Ok(())
+    })?;
+    let searchpath =
+        lua.create_function(
+            |_,
+             (name, path, separator, replacement): (
+                String,
+                String,
+                Option<String>,
+                Option<String>,
+            )| {
+                let separator = separator.unwrap_or_else(|| ".".to_owned());
+                let replacement = replacement.unwrap_or_else(|| "/".to_owned());
+                match search(&name, &path, &separator, &replacement) {
+                    Ok(found) => Ok((Some(found.display().to_string()), None)),
+                    Err(tried) => Ok((None, Some(tried))),
+                }
+            },
+        )?;
+    lua.load(include_str!("require.lua"))
+        .set_name(errors::INTERNAL_CHUNK)
+        .call::<()>((find, read, builtin, wait, searchpath))
+}
+
+fn package(lua: &Lua, context: &Context) -> mlua::Result<Table> {
+    let package = lua.create_table()?;
+    let loaded = lua.create_table()?;
+    let globals = lua.globals();
+    loaded.raw_set("_G", &globals)?;
+    for name in [
+        "coroutine",
+        "table",
+        "string",
+        "utf8",
+        "math",
+        "io",
+        "os",
+        "debug",
+    ] {
+        loaded.raw_set(name, globals.raw_get::<Value>(name)?)?;
+    }
+    loaded.raw_set("package", &package)?;
+    package.raw_set("loaded", loaded)?;
+    package.raw_set("preload", lua.create_table()?)?;
+    package.raw_set("config", "/\n;\n?\n!\n-\n")?;
+    package.raw_set("cpath", "")?;
+    package.raw_set("path", search_path(&context.home))?;
+    Ok(package)
+}
+
+fn search_path(home: &Path) -> String {
+    let mut folders = vec![home.join("lib")];
+    if let Some(user) = std::env::var_os("HOME").filter(|value| !value.is_empty()) {
+        folders.push(Path::new(&user).join(".luarocks/share/lua/5.4"));
+    }
+    folders.extend(ROCKS.iter().map(PathBuf::from));
+    let patterns: Vec<String> = folders
+        .iter()
+        .flat_map(|folder| {
+            let folder = folder.display();
+            [format!("{folder}/?.lua"), format!("{folder}/?/init.lua")]
+        })
+        .collect();
+    patterns.join(";")
+}
+
+fn search(name: &str, path: &str, separator: &str, replacement: &str) -> Result<PathBuf, String> {
+    let name = if separator.is_empty() {
+        name.to_owned()
+    } else {
+        name.replace(separator, replacement)
+    };
+    let mut tried = Vec::new();
+    for pattern in path.split(';').filter(|pattern| !pattern.is_empty()) {
+        let candidate = PathBuf::from(pattern.replace('?', &name));
+        if candidate.is_file() {
+            return Ok(candidate);
+        }
+        tried.push(format!("no file '{}'", candidate.display()));
+    }
+    Err(tried.join("\n\t"))
+}
+
+type Found = (Option<mlua::Function>, String);
+
+/// A module's chunk and its path, or nothing and why.
+fn find(lua: &Lua, sources: &Sources, name: &str, path: &str) -> mlua::Result<Found> {
+    if let Some(own) = name.strip_prefix("moonkeep.") {
+        let known = MODULES
+            .iter()
+            .filter_map(|module| module.name.strip_prefix("moonkeep."));
+        let hint = match errors::nearest(own, known) {
+            Some(near) => format!("did you mean 'moonkeep.{near}'?"),
+            None => "the reference lists them: docs/lua-reference.md".to_owned(),
+        };
+        return Ok((
+            None,
+            format!("moonkeep has no module 'moonkeep.{own}'; {hint}"),
+        ));
+    }
+    let file = match search(name, path, ".", "/") {
+        Ok(file) => file,
+        Err(tried) => {
+            let what = format!(
+                "module '{name}' not found; put it into the home's lib/, or install it with LuaRocks (pure Lua only):\n\t{tried}"
+            );
+            return Ok((None, what));
+        }
+    };
+    let source = match sources.read(&file) {
+        Ok(source) => source,
+        Err(problem) => return Ok((None, format!("module '{name}': {problem}"))),
+    };
+    let chunk = lua
+        .load(without_shebang(&source))
+        .set_name(sources.chunk_name(&file))
+        .set_mode(mlua::chunk::ChunkMode::Text)
+        .into_function();
+    match chunk {
+        Ok(chunk) => Ok((Some(chunk), file.display().to_string())),
+        Err(error) => Ok((
+            None,
+            format!("module '{name}': {}", errors::explain(&error).0),
+        )),
+    }
+}
+
+/// The bytes of a regular file of at most [`limits::SCRIPT_BYTES`]. Never waits on a pipe.
+pub(super) fn read_source(path: &Path) -> Result<Vec<u8>, String> {
+    let refuse = |why: &dyn std::fmt::Display| format!("cannot read {}: {why}", path.display());
+    let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let mut file = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(nonblocking)
+        .open(path)
+        .map_err(|error| refuse(&error))?;
+    let facts = file.metadata().map_err(|error| refuse(&error))?;
+    if !facts.is_file() {
+        return Err(refuse(
+            &"it is no regular file; put the Lua source itself there",
+        ));
+    }
+    let mut bytes = Vec::new();
+    file.by_ref()
+        .take(limits::SCRIPT_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| refuse(&error))?;
+    if bytes.len() as u64 > limits::SCRIPT_BYTES {
+        return Err(refuse(&format_args!(
+            "it has more than {} bytes; split it into modules",
+            limits::SCRIPT_BYTES
+        )));
+    }
+    Ok(bytes)
+}
+
+/// Lua skips a first line that begins with `#` only in files; here it keeps its line break, so that lines count.
+pub(super) fn without_shebang(source: &[u8]) -> &[u8] {
+    let source = source.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(source);
+    if source.first() != Some(&b'#') {
+        return source;
+    }
+    let end = source
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .unwrap_or(source.len());
+    &source[end..]
+}

@@ -1,0 +1,375 @@
+//! One Lua 5.4 state as every script gets it: safe libraries, text chunks only, limits, waiting that passes
+//! through the script's own coroutines.
+//!
+//! Never runs a chunk of a script by itself: [`State::run`] does, as a future with a deadline.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Poll, ready};
+use std::time::Instant;
+
+use mlua::{Function, IntoLuaMulti, Lua, LuaOptions, MultiValue, StdLib, Value};
+
+use super::errors::{self, Failure, Parcel};
+use super::governor::{Governor, Killed};
+use super::{Context, json, modules, require};
+use crate::limits;
+use crate::proto::messages::LoadedFile;
+
+/// The bounds of one state.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Lua's own allocations, in bytes.
+    pub memory: usize,
+    /// `false`: no preemption and no interruption of computing functions (`limits.cpu = "off"`).
+    pub preempt: bool,
+    /// Functions that usually run at once: so many coroutines are kept for reuse.
+    pub concurrency: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds {
+            memory: limits::LUA_MEMORY,
+            preempt: true,
+            concurrency: limits::CONCURRENCY as usize,
+        }
+    }
+}
+
+/// A state and what governs it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct State {
+    lua: Lua,
+    governor: Rc<Governor>,
+    /// `call(f, ...)` of api.lua.
+    trampoline: Function,
+    sources: Rc<Sources>,
+}
+
+/// Every file that was loaded, once each.
+#[derive(Debug)]
+pub(super) struct Sources {
+    home: PathBuf,
+    loaded: RefCell<Vec<LoadedFile>>,
+    unreported: std::cell::Cell<usize>,
+}
+
+/// Makes a state for `context`'s script.
+///
+/// # Errors
+/// Lua's, if `bounds.memory` is too small for its libraries.
+pub fn new_state(context: &Rc<Context>, bounds: Bounds) -> mlua::Result<State> {
+    let libraries = StdLib::COROUTINE
+        | StdLib::TABLE
+        | StdLib::STRING
+        | StdLib::UTF8
+        | StdLib::MATH
+        | StdLib::IO
+        | StdLib::OS;
+    let options = LuaOptions::new().thread_pool_size(bounds.concurrency);
+    let lua = Lua::new_with(libraries, options)?;
+    lua.set_memory_limit(bounds.memory)?;
+    let governor = Governor::install(&lua, bounds.preempt)?;
+    json::prepare(&lua)?;
+    let sources = Rc::new(Sources {
+        home: context.home.clone(),
+        loaded: RefCell::default(),
+        unreported: std::cell::Cell::new(0),
+    });
+    let capture = capture(&lua)?;
+    shim_coroutines(&lua, &governor)?;
+    let (guards, trampoline) = modules::Guards::new(&lua, &capture)?;
+    require::install(&lua, context, guards, &sources)?;
+    Ok(State {
+        lua,
+        governor,
+        trampoline,
+        sources,
+    })
+}
+
+impl State {
+    #[must_use]
+    pub fn lua(&self) -> &Lua {
+        &self.lua
+    }
+
+    /// Bytes that Lua uses.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.lua.used_memory()
+    }
+
+    /// Reads a file once, notes its hash, compiles what was read. The chunk is named after its path, relative to
+    /// the home where it lies inside it.
+    ///
+    /// # Errors
+    /// If it cannot be read, is too large, or is no Lua: with file and line.
+    pub fn load_file(&self, path: &Path) -> Result<Function, Failure> {
+        let source = self.sources.read(path).map_err(Failure::message)?;
+        self.load_text(&source, &self.sources.chunk_name(path))
+    }
+
+    /// Compiles text; `name` as in Lua: `@file` or `=name`.
+    ///
+    /// # Errors
+    /// If it is no Lua: with the line.
+    pub fn load_text(&self, source: &[u8], name: &str) -> Result<Function, Failure> {
+        self.lua
+            .load(require::without_shebang(source))
+            .set_name(name)
+            .set_mode(mlua::chunk::ChunkMode::Text)
+            .into_function()
+            .map_err(|error| Failure::message(errors::explain(&error).0))
+    }
+
+    /// Calls a function of the script as a coroutine of its own. Nothing happens before the first poll.
+    ///
+    /// At `deadline` a waiting function is dropped, a computing one is interrupted. Dropping the future stops the
+    /// function: its `<close>` variables run, within 50 ms.
+    #[must_use]
+    pub fn run(
+        &self,
+        function: &Function,
+        args: impl IntoLuaMulti,
+        deadline: Option<Instant>,
+    ) -> Run {
+        let mut all = match args.into_lua_multi(&self.lua) {
+            Ok(args) => args,
+            Err(error) => return Run::failed(self, &error),
+        };
+        all.push_front(Value::Function(function.clone()));
+        Run {
+            state: self.clone(),
+            call: Some(self.trampoline.call_async(all)),
+            deadline,
+            timer: None,
+        }
+    }
+
+    /// What was loaded since the last call.
+    #[must_use]
+    pub fn newly_loaded(&self) -> Vec<LoadedFile> {
+        let loaded = self.sources.loaded.borrow();
+        let from = self.sources.unreported.replace(loaded.len());
+        loaded[from..].to_vec()
+    }
+
+    /// Whether [`State::newly_loaded`] has something to say.
+    #[must_use]
+    pub fn has_newly_loaded(&self) -> bool {
+        self.sources.unreported.get() < self.sources.loaded.borrow().len()
+    }
+}
+
+/// A function of a script on its way. See [`State::run`].
+#[must_use = "nothing runs until it is polled"]
+pub struct Run {
+    state: State,
+    call: Option<mlua::function::AsyncCallFuture<MultiValue>>,
+    deadline: Option<Instant>,
+    timer: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Run")
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Run {
+    fn failed(state: &State, error: &mlua::Error) -> Self {
+        let message = errors::explain(error).0;
+        let failing = state
+            .lua
+            .create_function(move |_, (): ()| -> mlua::Result<()> {
+                Err(mlua::Error::runtime(message.clone()))
+            });
+        let call = failing.map(|function| function.call_async(())).ok();
+        Run {
+            state: state.clone(),
+            call,
+            deadline: None,
+            timer: None,
+        }
+    }
+
+    fn stop(&mut self) {
+        if let Some(call) = self.call.take() {
+            self.state.governor.closing(&self.state.lua, || drop(call));
+        }
+    }
+
+    fn timed_out(&mut self, killed: Option<Killed>) -> Failure {
+        self.stop();
+        let (place, traceback) = match killed {
+            Some(killed) => (killed.place, Some(killed.traceback)),
+            None => (None, None),
+        };
+        Failure::TimedOut { place, traceback }
+    }
+
+    fn is_late(&self) -> bool {
+        self.deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// The function waits or has given way: until when?
+    fn pending(
+        &mut self,
+        context: &mut std::task::Context<'_>,
+        killed: Option<Killed>,
+    ) -> Poll<Failure> {
+        if killed.is_some() || (self.is_late() && !self.state.governor.was_sliced()) {
+            return Poll::Ready(self.timed_out(killed));
+        }
+        let Some(deadline) = self.deadline else {
+            return Poll::Pending;
+        };
+        if self.state.governor.was_sliced() {
+            // Its waker has been called: it goes on in a moment, and the hook looks at the deadline.
+            return Poll::Pending;
+        }
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        ready!(timer.as_mut().poll(context));
+        Poll::Ready(self.timed_out(None))
+    }
+}
+
+impl Future for Run {
+    type Output = Result<MultiValue, Failure>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let Some(call) = this.call.as_mut() else {
+            return Poll::Ready(Err(Failure::message(
+                "there is not enough memory to call a function",
+            )));
+        };
+        this.state.governor.enter(this.deadline);
+        let turn = Pin::new(call).poll(context);
+        let killed = this.state.governor.leave(&this.state.lua);
+        match turn {
+            Poll::Pending => this.pending(context, killed).map(Err),
+            Poll::Ready(result) => {
+                this.call = None;
+                Poll::Ready(outcome(result, killed))
+            }
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// What the trampoline returned: `true, ...` or `false, parcel`.
+fn outcome(
+    result: mlua::Result<MultiValue>,
+    killed: Option<Killed>,
+) -> Result<MultiValue, Failure> {
+    let raised = match result {
+        Ok(mut values) => match values.pop_front() {
+            Some(Value::Boolean(true)) => return Ok(values),
+            _failed => unpack(values.pop_front()),
+        },
+        Err(error) => Failure::message(errors::explain(&error).0),
+    };
+    Err(match killed {
+        Some(killed) => Failure::TimedOut {
+            place: killed.place,
+            traceback: Some(killed.traceback),
+        },
+        None => raised,
+    })
+}
+
+/// A parcel, or, where even the message handler failed, whatever Lua left.
+fn unpack(value: Option<Value>) -> Failure {
+    match value {
+        Some(Value::UserData(data)) => match data.borrow::<Parcel>() {
+            Ok(parcel) => Failure::Raised(parcel.0.clone()),
+            Err(error) => Failure::message(error.to_string()),
+        },
+        Some(Value::Error(error)) => Failure::message(errors::explain(&error).0),
+        Some(other) => Failure::message(other.to_string().unwrap_or_default()),
+        None => Failure::message("an error without a value"),
+    }
+}
+
+/// The message handler of every call from outside.
+fn capture(lua: &Lua) -> mlua::Result<Function> {
+    lua.create_function(|lua, value: Value| {
+        let raised = errors::describe(lua, &value);
+        lua.create_userdata(Parcel(raised))
+    })
+}
+
+fn shim_coroutines(lua: &Lua, governor: &Rc<Governor>) -> mlua::Result<()> {
+    let deeper = {
+        let governor = Rc::clone(governor);
+        lua.create_function(move |_, ()| {
+            governor.deeper();
+            Ok(())
+        })?
+    };
+    let shallower = {
+        let governor = Rc::clone(governor);
+        lua.create_function(move |_, ()| {
+            governor.shallower();
+            Ok(())
+        })?
+    };
+    let note = lua.create_function(|lua, value: Value| errors::note(lua, value))?;
+    let noted = lua.create_function(|lua, ()| Ok(errors::noted(lua).map(|(_, text)| text)))?;
+    let traceback = lua.create_function(|lua, ()| Ok(errors::traceback(lua, 1)))?;
+    let stopped = {
+        let governor = Rc::clone(governor);
+        lua.create_function(move |_, ()| Ok(governor.is_stopping()))?
+    };
+    lua.load(include_str!("coroutine.lua"))
+        .set_name(errors::SHIM_CHUNK)
+        .call::<()>((
+            Lua::poll_pending(),
+            deeper,
+            shallower,
+            note,
+            noted,
+            traceback,
+            stopped,
+        ))
+}
+
+impl Sources {
+    pub(super) fn chunk_name(&self, path: &Path) -> String {
+        let shown = path.strip_prefix(&self.home).unwrap_or(path);
+        format!("@{}", shown.display())
+    }
+
+    /// The bytes of a file, noted as loaded with their hash.
+    pub(super) fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
+        let bytes = require::read_source(path)?;
+        let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let hash = blake3::hash(&bytes).to_hex().to_string();
+        let mut loaded = self.loaded.borrow_mut();
+        let known = loaded
+            .iter()
+            .any(|file| file.path == path && file.hash == hash);
+        if !known && loaded.len() < limits::MODULES_PER_SCRIPT {
+            loaded.push(LoadedFile { path, hash });
+        }
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests;
