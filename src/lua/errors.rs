@@ -18,6 +18,8 @@ pub(super) const INTERNAL_CHUNK: &str = "=[moonkeep]";
 /// mlua's name for its async wrapper. The coroutine shim takes it too, so that dropping a call also drops what
 /// nested coroutines wait for.
 pub(super) const SHIM_CHUNK: &str = "=__mlua_async_poll";
+/// The code of errors that mean "the world said no": a refused connection, a missing file.
+pub const FAILURE_CODE: &str = "failure";
 const NOTED_KEY: &str = "moonkeep.noted";
 /// Longest traceback, in lines; the middle is left out.
 const TRACEBACK_LINES: usize = 24;
@@ -317,6 +319,10 @@ fn describe_error(lua: &Lua, error: &mlua::Error) -> Raised {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "mlua may add kinds of errors"
+)]
 /// The sentence of an error of mlua's, without its traceback and kind, and our own error inside it.
 pub(super) fn explain(error: &mlua::Error) -> (String, Option<ApiError>) {
     match error {
@@ -327,6 +333,10 @@ pub(super) fn explain(error: &mlua::Error) -> (String, Option<ApiError>) {
         }
         mlua::Error::ExternalError(inner) => match inner.downcast_ref::<ApiError>() {
             Some(api) => (api.message.clone(), Some(api.clone())),
+            None if inner.is::<super::failure::Failure>() => {
+                let message = inner.to_string();
+                (message.clone(), Some(ApiError::new(FAILURE_CODE, message)))
+            }
             None => (inner.to_string(), None),
         },
         mlua::Error::RuntimeError(message) | mlua::Error::MemoryError(message) => {

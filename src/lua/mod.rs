@@ -27,7 +27,15 @@ mod require;
 pub mod state;
 
 /// Every module that scripts can `require`, in the order of the reference. Built when it is first required.
-pub const MODULES: &[&Module] = &[&json::MODULE];
+pub const MODULES: &[&Module] = &[
+    &fs::MODULE,
+    &http::MODULE,
+    &json::MODULE,
+    &process::MODULE,
+    &system::MODULE,
+    &tcp::MODULE,
+    &time::MODULE,
+];
 
 /// What functions may know of the process that they run in. Handed to every [`Function::make`].
 #[derive(Debug)]

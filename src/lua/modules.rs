@@ -41,13 +41,11 @@ impl Guards {
         let root = lua.create_table()?;
         let mut inner: Vec<(&str, Table)> = Vec::new();
         for row in module.functions {
-            let value = match (row.make)(lua, context)? {
-                Value::Function(function) => {
-                    let full = format!("{}.{}", module.name, row.name);
-                    self.guard.call::<Value>((full, function))?
-                }
-                other => other,
-            };
+            let mut value = (row.make)(lua, context)?;
+            if let Value::Function(function) = &value {
+                let full = format!("{}.{}", module.name, row.name);
+                value = self.guard.call((full, function))?;
+            }
             match row.name.split_once('.') {
                 None => root.raw_set(row.name, value)?,
                 Some((group, name)) => {
@@ -100,7 +98,16 @@ fn convert(lua: &Lua, name: &str, error: Value) -> mlua::Result<Value> {
         }
         None => {
             table.raw_set("code", "bad_request")?;
-            table.raw_set("message", format!("{name}: {message}"))?;
+            let bare = matches!(
+                root(inner),
+                mlua::Error::RuntimeError(_) | mlua::Error::ExternalError(_)
+            );
+            let message = if bare {
+                message
+            } else {
+                format!("{name}: {message}")
+            };
+            table.raw_set("message", message)?;
         }
     }
     table.raw_set("at", errors::place(lua, 1))?;
@@ -108,17 +115,20 @@ fn convert(lua: &Lua, name: &str, error: Value) -> mlua::Result<Value> {
 }
 
 fn is_time_is_up(error: &mlua::Error) -> bool {
-    match error {
-        mlua::Error::CallbackError { cause, .. } => is_time_is_up(cause),
-        mlua::Error::ExternalError(inner) => inner.is::<errors::TimeIsUp>(),
-        _other => false,
+    matches!(root(error), mlua::Error::ExternalError(inner) if inner.is::<errors::TimeIsUp>())
+}
+
+fn root(mut error: &mlua::Error) -> &mlua::Error {
+    while let mlua::Error::CallbackError { cause, .. } = error {
+        error = cause;
     }
+    error
 }
 
 fn unknown(name: &str, module: &Table, key: &Value) -> String {
-    let key = match key {
-        Value::String(key) => key.to_string_lossy(),
-        other => format!("{other:?}"),
+    let key = match key.as_string() {
+        Some(key) => key.to_string_lossy(),
+        None => format!("{key:?}"),
     };
     let mut known = Vec::new();
     let _ = module.for_each(|key: Value, _: Value| {

@@ -130,7 +130,6 @@ impl State {
     ///
     /// At `deadline` a waiting function is dropped, a computing one is interrupted. Dropping the future stops the
     /// function: its `<close>` variables run, within 50 ms.
-    #[must_use]
     pub fn run(
         &self,
         function: &Function,

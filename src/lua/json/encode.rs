@@ -187,9 +187,10 @@ impl Walk<'_> {
         let mut other: Option<Value> = None;
         let room = limits::JSON_NODES.saturating_sub(self.nodes);
         table.for_each(|key: Value, value: Value| {
-            match key {
-                Value::String(key) if fields.len() <= room => fields.push((key, value)),
-                key => other = Some(key),
+            if let (Value::String(name), true) = (&key, fields.len() <= room) {
+                fields.push((name.clone(), value));
+            } else {
+                other = Some(key);
             }
             Ok(())
         })?;
@@ -226,7 +227,7 @@ impl Walk<'_> {
             }
             Ok(())
         })?;
-        if let Some(key) = stray {
+        if let Some(key) = stray.filter(|key| !key.is_integer()) {
             return Err(mixed(&key));
         }
         if entries != length {
@@ -247,7 +248,7 @@ impl Walk<'_> {
     }
 
     fn object(&mut self, mut fields: Vec<(LuaString, Value)>) -> Result<(), Stop> {
-        fields.sort_unstable_by(|(left, _), (right, _)| left.as_bytes().cmp(&right.as_bytes()));
+        fields.sort_unstable_by_key(|field| field.0.as_bytes());
         self.out.push(b'{');
         for (position, (key, value)) in fields.iter().enumerate() {
             if position > 0 {
@@ -271,21 +272,23 @@ fn wrong_key(key: &Value, alone: bool, full: bool) -> Stop {
             limits::JSON_NODES
         ));
     }
-    match key {
-        Value::Integer(number) if alone => Stop::new(format!(
+    match (key.as_integer(), alone) {
+        (Some(number), true) => Stop::new(format!(
             "a table whose first position is empty (it has the key {number}): arrays begin at 1, without gaps; \
              turn keys into strings for an object"
         )),
-        key => mixed(key),
+        _mixed => mixed(key),
     }
 }
 
 fn mixed(key: &Value) -> Stop {
-    let shown = match key {
-        Value::String(text) => format!("{:?}", text.to_string_lossy()),
-        Value::Integer(number) => number.to_string(),
-        Value::Number(number) => number.to_string(),
-        other => format!("of type {}", other.type_name()),
+    let shown = match (key.as_string(), key.as_number()) {
+        (Some(text), _) => format!("{:?}", text.to_string_lossy()),
+        (None, Some(number)) => number.to_string(),
+        (None, None) => match key.as_integer() {
+            Some(number) => number.to_string(),
+            None => format!("of type {}", key.type_name()),
+        },
     };
     Stop::new(format!(
         "a table with keys of both kinds, or of one that JSON lacks (the key {shown}): use the positions 1 to n alone, or strings alone"
