@@ -39,6 +39,12 @@ pub const EVENT_OUTBOX_BYTES: u64 = 256 * 1024;
 
 /// Time after which a session that is not read by its peer is disconnected.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(10);
+/// Time for what still waits when the daemon closes a session.
+pub const FLUSH_AT_CLOSE: Duration = Duration::from_secs(1);
+/// Time that a dead worker's output is still read for, should something that outlived it hold the pipe.
+pub const DRAIN_AT_EXIT: Duration = Duration::from_millis(200);
+/// Bytes of a log that `logs` gives in one answer: escaped they fit into a line.
+pub const LOG_TAIL_BYTES: usize = 256 * 1024;
 /// Time that a line may take from its first byte to its newline.
 pub const LINE_DEADLINE: Duration = Duration::from_secs(5);
 /// Silence after which a session that announced pings is dropped. Clients ping every 10 s.

@@ -1,14 +1,14 @@
-//! argv to role: `moonkeep worker ...` runs one script, everything else is the command line.
+//! argv to role: `moonkeep worker ...` runs one script, `moonkeep daemon-process ...` is a detached
+//! daemon, everything else is the command line.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os();
-    let is_worker = arguments
-        .nth(1)
-        .is_some_and(|word| word == moonkeep::worker::ROLE);
-    if is_worker {
+    let role = std::env::args_os().nth(1).unwrap_or_default();
+    if role == moonkeep::worker::ROLE {
         moonkeep::worker::main()
+    } else if role == moonkeep::daemon::ROLE {
+        moonkeep::daemon::main()
     } else {
         moonkeep::cli::main()
     }

@@ -1,8 +1,9 @@
 //! Where things are: the home and what it holds, the runtime folder with socket and pid file.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -127,7 +128,6 @@ impl Home {
     /// Where the socket and the pid file of this home are, whether or not the folder exists.
     #[must_use]
     pub fn runtime(&self) -> Runtime {
-        let hash = blake3::hash(self.root.as_os_str().as_encoded_bytes()).to_hex();
         let base = match std::env::var_os("XDG_RUNTIME_DIR")
             .filter(|value| Path::new(value).is_absolute())
         {
@@ -135,10 +135,7 @@ impl Home {
             None => std::env::temp_dir()
                 .join(format!("moonkeep-{}", rustix::process::getuid().as_raw())),
         };
-        Runtime {
-            folder: base.join(&hash[..16]),
-            base,
-        }
+        Runtime::within(&base, self)
     }
 }
 
@@ -150,6 +147,16 @@ pub struct Runtime {
 }
 
 impl Runtime {
+    /// The folder of `home` within `base`, which belongs to this user alone. The name is short however
+    /// deep the home is.
+    pub(crate) fn within(base: &Path, home: &Home) -> Self {
+        let hash = blake3::hash(home.root.as_os_str().as_encoded_bytes()).to_hex();
+        Runtime {
+            folder: base.join(&hash[..16]),
+            base: base.to_owned(),
+        }
+    }
+
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -157,6 +164,13 @@ impl Runtime {
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.folder.join("daemon.sock")
+    }
+    /// Where to connect to, or what to bind, however deep the folder is.
+    ///
+    /// # Errors
+    /// See [`SocketAddress::of`].
+    pub fn address(&self) -> io::Result<SocketAddress> {
+        SocketAddress::of(&self.folder, "daemon.sock")
     }
     #[must_use]
     pub fn pid_file(&self) -> PathBuf {
@@ -175,6 +189,44 @@ impl Runtime {
             check_private(folder)?;
         }
         Ok(())
+    }
+}
+
+/// Longest path that the address of a Unix socket holds, its closing NUL not counted.
+const SOCKET_PATH_BYTES: usize = 107;
+
+/// A path to a socket that fits into an address, for as long as this value lives.
+#[derive(Debug)]
+pub struct SocketAddress {
+    path: PathBuf,
+    /// What a shortened path leads through.
+    _folder: Option<File>,
+}
+
+impl SocketAddress {
+    /// The address of `folder/name`: the path itself if it is short enough, else one through an open
+    /// descriptor of the folder.
+    ///
+    /// # Errors
+    /// If the folder has to be opened and cannot be.
+    pub fn of(folder: &Path, name: &str) -> io::Result<Self> {
+        let path = folder.join(name);
+        if path.as_os_str().len() <= SOCKET_PATH_BYTES {
+            return Ok(SocketAddress {
+                path,
+                _folder: None,
+            });
+        }
+        let open = File::open(folder)?;
+        Ok(SocketAddress {
+            path: PathBuf::from(format!("/proc/self/fd/{}/{name}", open.as_raw_fd())),
+            _folder: Some(open),
+        })
+    }
+
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -212,6 +264,15 @@ fn check_private(folder: &Path) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// The neighbour of `path` whose name is the same with `.ending` behind it.
+#[must_use]
+pub(crate) fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(ending);
+    PathBuf::from(name)
 }
 
 /// Whether a file of this name is never a script: hidden, or an editor's leftover.

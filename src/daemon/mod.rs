@@ -1,1 +1,40 @@
-//! The shell around the engine.
+//! The shell around the engine: sockets, processes, files. It decides nothing.
+//!
+//! One thread runs everything: [`core`] gathers what has happened into batches, steps the engine, and
+//! has [`perform`] do what it wants. Each client and each worker has a task that reads for it
+//! ([`session`], [`attend`]); all of them push into one [`inbox`]. Beside that thread there are only the
+//! writer of the logs, the kernel's file events, and short-lived ones that read files.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`claim`] | the lock, the socket's place, the pid file |
+//! | [`accept`], [`session`] | the clients' connections |
+//! | [`child`], [`attend`] | the workers' processes |
+//! | [`lane`], [`outbox`] | what waits for a peer |
+//! | [`watch`], [`ledger`] | what changed in the home |
+//! | [`logs`] | the log files |
+//! | [`detach`] | a start in the background |
+//! | [`transcript`] | a record that replays |
+
+mod accept;
+mod attend;
+mod child;
+pub mod claim;
+mod core;
+mod detach;
+mod inbox;
+mod lane;
+mod ledger;
+pub mod logs;
+mod outbox;
+mod perform;
+mod session;
+mod signals;
+mod start;
+mod systemd;
+pub mod transcript;
+mod watch;
+
+pub use claim::{ClaimError as StartFailure, Holder, Stale, clean_stale, holder};
+pub use detach::{ROLE, detach, main};
+pub use start::{Report, RunOptions, run};

@@ -1,0 +1,244 @@
+//! A worker's process: its start, its end, and the task between them.
+//!
+//! A worker leads a process group of its own. Its death is known from its pidfd, never from a closed
+//! pipe, and it is reaped only after the rest of its group was killed: until then its number cannot
+//! be another's.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use anyhow::Context;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
+
+use crate::engine::alphabet::{Exit, Kill, ScriptKind, ScriptSpec};
+use crate::options::Protocol;
+use crate::paths::{self, HOME_VARIABLE, Home};
+use crate::proto::ids::WorkerId;
+use crate::proto::messages::{Json, Setup};
+use crate::worker::ROLE;
+
+/// Variables that every worker gets, if the daemon has them. Nothing else passes by itself: tokens of
+/// whoever started the daemon stay out, and no `LD_PRELOAD` or `LUA_INIT` steers a script.
+const PASSED: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER"];
+/// Variables with this beginning pass too.
+const PASSED_PREFIX: &str = "LC_";
+
+/// A process that has been started and not been waited for.
+#[derive(Debug)]
+pub(super) struct Process {
+    child: Child,
+    pid: Pid,
+    keep_children: bool,
+}
+
+/// The daemon's ends of a worker's pipes, and its pidfd.
+#[derive(Debug)]
+pub(super) struct Ends {
+    /// Readable once the process is dead.
+    pub(super) death: OwnedFd,
+    pub(super) stdin: OwnedFd,
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
+}
+
+/// What all workers of a daemon have in common.
+#[derive(Debug)]
+pub(super) struct Nursery {
+    home: Home,
+    socket: PathBuf,
+    program: PathBuf,
+}
+
+impl Nursery {
+    /// # Errors
+    /// If the system does not say where our own program is.
+    pub(super) fn new(home: &Home) -> anyhow::Result<Self> {
+        Ok(Nursery {
+            home: home.clone(),
+            socket: home.runtime().socket(),
+            program: std::env::current_exe()
+                .context("the system does not say where this program is; is /proc mounted?")?,
+        })
+    }
+
+    /// Starts a worker's process. Takes as long as the system needs for it, about 0.1 ms.
+    ///
+    /// # Errors
+    /// What the system says, for the script's `last_error`.
+    pub(super) fn spawn(
+        &self,
+        worker: &WorkerId,
+        spec: &ScriptSpec,
+    ) -> anyhow::Result<(Process, Ends)> {
+        let state = self.home.script_state(worker.script.as_str());
+        paths::make_private(&state)
+            .with_context(|| format!("cannot create the script's folder {}", state.display()))?;
+        let mut command = Command::new(self.program());
+        command
+            .arg0("moonkeep")
+            .arg(ROLE)
+            .arg(worker.script.as_str());
+        if spec.kind == ScriptKind::Executable {
+            command.arg("--exec");
+        }
+        command
+            .env_clear()
+            .envs(self.environment(worker, spec))
+            .current_dir(self.home.root())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // No pre_exec: with one the standard library forks instead of posix_spawn, which takes
+            // the longer the more memory the daemon has.
+            .process_group(0);
+        let child = command.spawn().context(
+            "cannot start a process for it; see `ulimit -u` and `ulimit -n`, or free memory",
+        )?;
+        Process::adopt(child, spec.settings.keep_children).context("cannot watch its process")
+    }
+
+    /// What the worker is told first.
+    pub(super) fn setup(
+        &self,
+        worker: &WorkerId,
+        spec: &ScriptSpec,
+        handover: Option<Json>,
+    ) -> Setup {
+        Setup {
+            script: worker.script.clone(),
+            generation: worker.generation,
+            home: self.home.root().to_owned(),
+            socket: self.socket.clone(),
+            path: spec.path.clone(),
+            exec: spec.kind == ScriptKind::Executable,
+            args: spec.settings.args.clone(),
+            concurrency: spec.settings.concurrency,
+            memory_bytes: spec.settings.memory_bytes,
+            preempt: spec.settings.preempt,
+            files: spec.settings.files,
+            encoding: spec.settings.encoder,
+            legacy: spec.settings.protocol == Protocol::Legacy,
+            handover,
+        }
+    }
+
+    /// Our own program: under its path while that is still the same file, else as the kernel holds it,
+    /// so that daemon and workers never differ in version.
+    fn program(&self) -> &Path {
+        let kernel_holds = Path::new("/proc/self/exe");
+        let same = match (self.program.metadata(), kernel_holds.metadata()) {
+            (Ok(there), Ok(ours)) => (there.dev(), there.ino()) == (ours.dev(), ours.ino()),
+            (Err(_), _) | (_, Err(_)) => false,
+        };
+        if same { &self.program } else { kernel_holds }
+    }
+
+    fn environment(&self, worker: &WorkerId, spec: &ScriptSpec) -> BTreeMap<OsString, OsString> {
+        let passes = |name: &OsString| {
+            name.to_str().is_some_and(|name| {
+                PASSED.contains(&name)
+                    || name.starts_with(PASSED_PREFIX)
+                    || spec
+                        .settings
+                        .allow
+                        .env
+                        .iter()
+                        .any(|allowed| allowed == name)
+            })
+        };
+        let mut variables: BTreeMap<OsString, OsString> = std::env::vars_os()
+            .filter(|(name, _)| passes(name))
+            .collect();
+        for (name, value) in &spec.settings.env {
+            variables.insert(name.into(), value.into());
+        }
+        variables.extend([
+            (HOME_VARIABLE.into(), self.home.root().into()),
+            ("MOONKEEP_SCRIPT".into(), worker.script.as_str().into()),
+            (
+                "MOONKEEP_GENERATION".into(),
+                worker.generation.to_string().into(),
+            ),
+            ("MOONKEEP_SOCKET".into(), self.socket.clone().into()),
+        ]);
+        variables
+    }
+}
+
+impl Process {
+    fn adopt(mut child: Child, keep_children: bool) -> io::Result<(Self, Ends)> {
+        let mut adopted = || -> io::Result<(Pid, Ends)> {
+            let pid = i32::try_from(child.id())
+                .ok()
+                .and_then(Pid::from_raw)
+                .ok_or(io::ErrorKind::InvalidData)?;
+            let missing = || io::Error::other("a pipe is missing");
+            let ends = Ends {
+                death: pidfd_open(pid, PidfdFlags::NONBLOCK)?,
+                stdin: child.stdin.take().ok_or_else(missing)?.into(),
+                stdout: child.stdout.take().ok_or_else(missing)?.into(),
+                stderr: child.stderr.take().ok_or_else(missing)?.into(),
+            };
+            Ok((pid, ends))
+        };
+        match adopted() {
+            Ok((pid, ends)) => Ok((
+                Process {
+                    child,
+                    pid,
+                    keep_children,
+                },
+                ends,
+            )),
+            Err(error) => {
+                let _dead_already = child.kill();
+                let _reaped = child.wait();
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The group, to be signalled while this value lives.
+    pub(super) fn group(&self) -> Pid {
+        self.pid
+    }
+
+    /// Kills what is left of the group, then reaps the process, which must be dead.
+    pub(super) fn bury(mut self) -> Exit {
+        if !self.keep_children {
+            signal(self.pid, Kill::Kill);
+        }
+        match self.child.wait() {
+            Ok(status) => exit_of(status),
+            // Somebody else reaped it; what it said is lost.
+            Err(_) => Exit::Code(-1),
+        }
+    }
+}
+
+/// Signals a whole group. One that is gone already is no error.
+pub(super) fn signal(group: Pid, kill: Kill) {
+    let number = match kill {
+        Kill::Term => Signal::TERM,
+        Kill::Kill => Signal::KILL,
+    };
+    let _gone_already = rustix::process::kill_process_group(group, number);
+}
+
+fn exit_of(status: ExitStatus) -> Exit {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(number)) => Exit::Signal(number),
+        (None, None) => Exit::Code(-1),
+    }
+}

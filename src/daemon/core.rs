@@ -1,0 +1,102 @@
+//! The loop: gathers what has happened, steps the engine, does what it wants, waits for more.
+//!
+//! It is the only place that waits for the engine's sake, and the only one that reads the clock for it.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep_until;
+
+use super::perform::{Hands, Settled, Then};
+use super::transcript::Transcript;
+use crate::engine::Engine;
+use crate::engine::alphabet::{Effect, Input, Moment};
+
+/// How long the loop rests when the engine has no timer: any time will do.
+const NO_TIMER: Duration = Duration::from_secs(24 * 3600);
+
+/// The engine and its hands.
+pub(super) struct Core {
+    pub(super) engine: Engine,
+    /// The engine's moment 0.
+    pub(super) born: Instant,
+    pub(super) hands: Hands,
+    pub(super) transcript: Option<Transcript>,
+}
+
+impl Core {
+    /// Runs until the engine says that all is over. `report` is called when the first generation of
+    /// every script is ready or has failed.
+    pub(super) async fn run(&mut self, mut report: impl FnMut(Settled)) {
+        let mut batch = Vec::new();
+        loop {
+            self.hands.inbox.take(&mut batch);
+            let now = self.now();
+            for input in batch.drain(..) {
+                if self.step(now, input, &mut report) {
+                    self.hands.flush();
+                    return;
+                }
+            }
+            if self.is_due(now) && self.step(now, Input::Tick, &mut report) {
+                self.hands.flush();
+                return;
+            }
+            self.hands.flush();
+            if let Some(transcript) = &mut self.transcript {
+                transcript.flush();
+            }
+            self.wait().await;
+        }
+    }
+
+    /// Steps the engine once. `true`: it is over.
+    fn step(&mut self, now: Moment, input: Input, report: &mut impl FnMut(Settled)) -> bool {
+        if let Some(transcript) = &mut self.transcript {
+            transcript.input(now, &input);
+        }
+        if let Input::Exited { worker, .. } = &input {
+            self.hands.forget(worker);
+        }
+        self.engine.handle(now, input);
+        while let Some(effect) = self.next_effect() {
+            match self.hands.perform(effect) {
+                Then::GoOn => {}
+                Then::Report(settled) => report(settled),
+                Then::Exit => return true,
+            }
+        }
+        false
+    }
+
+    fn next_effect(&mut self) -> Option<Effect> {
+        let effect = self.engine.poll_effect()?;
+        if let Some(transcript) = &mut self.transcript {
+            transcript.effect(&effect);
+        }
+        Some(effect)
+    }
+
+    async fn wait(&self) {
+        let due = match self.engine.next_timeout() {
+            Some(moment) => self.born + Duration::from_micros(moment.0),
+            None => self.born + NO_TIMER + self.born.elapsed(),
+        };
+        tokio::select! {
+            biased;
+            // Cancel safe: what was pushed stays in the inbox.
+            () = self.hands.inbox.filled() => {}
+            // Cancel safe: it only waits.
+            () = sleep_until(due.into()) => {}
+        }
+    }
+
+    fn is_due(&self, now: Moment) -> bool {
+        self.engine
+            .next_timeout()
+            .is_some_and(|moment| moment <= now)
+    }
+
+    fn now(&self) -> Moment {
+        Moment::default().after(self.born.elapsed())
+    }
+}

@@ -1,0 +1,218 @@
+//! What the engine was last told of the home's scripts, and which files each has loaded. Pure.
+//!
+//! Compares contents, never times: an event, a rescan or a `reload` only leads to a look, and this says
+//! what of it is news.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::engine::alphabet::{ScriptChange, ScriptSpec};
+use crate::proto::ids::ScriptName;
+use crate::proto::messages::LoadedFile;
+use crate::scripts::{Found, Look};
+
+/// Hashes of files as they are now; `None`: there is no such file.
+pub(super) type Contents = BTreeMap<PathBuf, Option<String>>;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    scripts: BTreeMap<ScriptName, Entry>,
+    config_fault: Option<String>,
+    skipped: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    told: Told,
+    /// Hash of each file that its newest worker has loaded. `None`: it was told to be gone.
+    followed: Contents,
+    /// Whether the last look already missed something; only what is missed twice is gone.
+    missed: bool,
+}
+
+#[derive(Debug, PartialEq)]
+enum Told {
+    Script { hash: String },
+    Faulty { error: String },
+}
+
+/// What is new.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct News {
+    pub(super) changes: Vec<ScriptChange>,
+    /// `Some`: the state of `moonkeep.toml` has changed to this fault, or to none.
+    pub(super) configured: Option<Option<String>>,
+    /// Files that are no scripts and were not mentioned before.
+    pub(super) skipped: Vec<String>,
+    /// Something was missed for the first time: look again after settling.
+    pub(super) unsure: bool,
+}
+
+impl Ledger {
+    /// Compares a look, and the followed files' contents, with what was told, and takes them as told.
+    pub(super) fn compare(&mut self, look: &Look, contents: &Contents) -> News {
+        let mut news = News::default();
+        for found in &look.found {
+            match found {
+                Found::Script { spec, hash } => self.script(spec, hash, contents, &mut news),
+                Found::Faulty { name, path, error } => self.faulty(name, path, error, &mut news),
+            }
+        }
+        self.missing(look, &mut news);
+        if self.config_fault != look.config_fault {
+            self.config_fault.clone_from(&look.config_fault);
+            news.configured = Some(look.config_fault.clone());
+        }
+        let skipped: BTreeSet<String> = look.skipped.iter().cloned().collect();
+        news.skipped = skipped.difference(&self.skipped).cloned().collect();
+        self.skipped = skipped;
+        news
+    }
+
+    /// A script's newest worker has loaded these files, with these contents.
+    pub(super) fn follow(&mut self, script: &ScriptName, files: Vec<LoadedFile>) {
+        if let Some(entry) = self.scripts.get_mut(script) {
+            entry.followed = files
+                .into_iter()
+                .map(|file| (file.path, Some(file.hash)))
+                .collect();
+        }
+    }
+
+    /// All files that are followed.
+    pub(super) fn followed(&self) -> BTreeSet<PathBuf> {
+        let entries = self.scripts.values();
+        entries
+            .flat_map(|entry| entry.followed.keys().cloned())
+            .collect()
+    }
+
+    fn script(
+        &mut self,
+        spec: &std::sync::Arc<ScriptSpec>,
+        hash: &str,
+        contents: &Contents,
+        news: &mut News,
+    ) {
+        let told = Told::Script {
+            hash: hash.to_owned(),
+        };
+        let entry = self.scripts.get_mut(&spec.name);
+        let because = match entry {
+            Some(entry) if entry.told == told => match entry.first_difference(contents) {
+                Difference::None => {
+                    entry.missed = false;
+                    return;
+                }
+                Difference::Missing if !entry.missed => {
+                    entry.missed = true;
+                    news.unsure = true;
+                    return;
+                }
+                Difference::Missing => entry.first_missing(contents),
+                Difference::Changed(path) => path,
+            },
+            Some(_) | None => spec.path.clone(),
+        };
+        let followed = self
+            .scripts
+            .remove(&spec.name)
+            .map(|entry| entry.refreshed(contents))
+            .unwrap_or_default();
+        self.scripts.insert(
+            spec.name.clone(),
+            Entry {
+                told,
+                followed,
+                missed: false,
+            },
+        );
+        news.changes.push(ScriptChange::Changed {
+            spec: std::sync::Arc::clone(spec),
+            because,
+        });
+    }
+
+    fn faulty(&mut self, name: &ScriptName, path: &Path, error: &str, news: &mut News) {
+        let told = Told::Faulty {
+            error: error.to_owned(),
+        };
+        let entry = self.scripts.entry(name.clone()).or_insert_with(|| Entry {
+            told: Told::Script {
+                hash: String::new(),
+            },
+            followed: Contents::new(),
+            missed: false,
+        });
+        entry.missed = false;
+        if entry.told != told {
+            entry.told = told;
+            news.changes.push(ScriptChange::Faulty {
+                name: name.clone(),
+                path: path.to_owned(),
+                error: error.to_owned(),
+            });
+        }
+    }
+
+    fn missing(&mut self, look: &Look, news: &mut News) {
+        let there: BTreeSet<&ScriptName> = look.found.iter().map(Found::name).collect();
+        self.scripts.retain(|name, entry| {
+            if there.contains(name) {
+                return true;
+            }
+            if !entry.missed {
+                entry.missed = true;
+                news.unsure = true;
+                return true;
+            }
+            news.changes.push(ScriptChange::Removed {
+                name: name.clone(),
+                because: PathBuf::from("scripts").join(name.as_str()),
+            });
+            false
+        });
+    }
+}
+
+/// How the followed files differ from what was loaded.
+enum Difference {
+    None,
+    /// Only that some are not there, which may pass.
+    Missing,
+    Changed(PathBuf),
+}
+
+impl Entry {
+    fn first_difference(&self, contents: &Contents) -> Difference {
+        let mut difference = Difference::None;
+        for (path, loaded) in &self.followed {
+            match contents.get(path) {
+                // Followed since the contents were read: the next look has it.
+                None => {}
+                Some(now) if now == loaded => {}
+                Some(Some(_)) => return Difference::Changed(path.clone()),
+                Some(None) => difference = Difference::Missing,
+            }
+        }
+        difference
+    }
+
+    fn first_missing(&self, contents: &Contents) -> PathBuf {
+        let gone = |path: &&PathBuf| contents.get(*path) == Some(&None);
+        self.followed.keys().find(gone).cloned().unwrap_or_default()
+    }
+
+    /// The followed files as they are now: they are told with this change, not again with the next look.
+    fn refreshed(self, contents: &Contents) -> Contents {
+        let now = |(path, loaded)| {
+            let hash = contents.get(&path).cloned().unwrap_or(loaded);
+            (path, hash)
+        };
+        self.followed.into_iter().map(now).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

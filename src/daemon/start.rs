@@ -1,0 +1,194 @@
+//! From nothing to a daemon that serves, and back.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
+use tokio::runtime::LocalOptions;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::accept::Gate;
+use super::child::Nursery;
+use super::claim::Claim;
+use super::core::Core;
+use super::inbox::Inbox;
+use super::lane::Scratch;
+use super::logs;
+use super::perform::Hands;
+use super::signals::Signals;
+use super::transcript::Transcript;
+use super::{StartFailure, systemd, watch};
+use crate::engine::Engine;
+use crate::engine::alphabet::{Identity, Level};
+use crate::paths::Home;
+use crate::proto::ids::DaemonId;
+use crate::sys;
+
+/// Threads that read files at the same time.
+const READERS: usize = 4;
+/// How long such a thread waits for more to do.
+const READER_REST: Duration = Duration::from_secs(1);
+/// Open files that are asked for, if the system allows as many.
+const DESCRIPTORS: u64 = 65_536;
+
+/// How a daemon is to run.
+pub struct RunOptions {
+    /// Show the daemon's log on standard error too, if that is a terminal.
+    pub echo: bool,
+    /// Called once, when the first generation of every script is ready or has failed.
+    pub on_ready: Box<dyn FnOnce(&Report)>,
+}
+
+/// What a daemon that has started says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    pub pid: u32,
+    pub uuid: DaemonId,
+    pub home: PathBuf,
+    pub socket: PathBuf,
+    /// Scripts that serve.
+    pub ready: usize,
+    /// Scripts that do not; `status` says why.
+    pub failed: usize,
+}
+
+/// Is the daemon of `home`, until it is told to stop. Blocks the calling thread, which must not be in a runtime.
+///
+/// # Errors
+/// If it could not start: another one has the home, or what is in the way.
+pub fn run(home: &Home, options: RunOptions) -> Result<(), StartFailure> {
+    sys::keep_descriptors_to_ourselves().context("cannot read /proc/self/fd; is /proc mounted?")?;
+    let daemon = DaemonId(Uuid::now_v7());
+    let claim = Claim::take(home, daemon)?;
+    raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(READERS)
+        .thread_keep_alive(READER_REST)
+        .build_local(LocalOptions::default())
+        .context("the system has no event queue for us; raise `ulimit -n`")?;
+    runtime.block_on(serve(home, claim, identity(home, daemon), options))?;
+    Ok(())
+}
+
+async fn serve(
+    home: &Home,
+    claim: Claim,
+    identity: Identity,
+    options: RunOptions,
+) -> anyhow::Result<()> {
+    // First of all, so that a signal during the start ends it in order.
+    let signals = Signals::listen().context("cannot listen to signals")?;
+    let (logs, log_thread) =
+        logs::start(home, options.echo).context("cannot start a thread; see `ulimit -u`")?;
+    let inbox = Rc::new(Inbox::default());
+    let scratch = Scratch::new();
+    let gate = Gate::open(claim, Rc::clone(&inbox), logs.clone(), scratch.clone())?;
+    let (watch, watchman) = watch::start(home, &inbox, &logs);
+    logs.note(Level::Info, hello(&identity));
+    let mut core = Core {
+        transcript: Transcript::from_environment(&identity)?,
+        born: Instant::now(),
+        hands: Hands {
+            home: home.clone(),
+            inbox: Rc::clone(&inbox),
+            logs: logs.clone(),
+            scratch,
+            sessions: gate.sessions(),
+            workers: std::collections::HashMap::new(),
+            nursery: Nursery::new(home)?,
+            watch: watch.clone(),
+            tasks: JoinSet::new(),
+            unflushed: Vec::new(),
+        },
+        engine: Engine::new(identity.clone()),
+    };
+    let stop = Rc::new(Notify::new());
+    let mut gates = JoinSet::new();
+    gates.spawn_local(keep_gate(gate, Rc::clone(&stop)));
+    let mut senses = JoinSet::new();
+    senses.spawn_local(signals.pass_on(Rc::clone(&inbox), watch));
+    senses.spawn_local(watchman.run());
+
+    let mut on_ready = Some(options.on_ready);
+    core.run(|settled| {
+        let report = Report {
+            pid: identity.pid,
+            uuid: identity.daemon,
+            home: identity.home.clone(),
+            socket: identity.socket.clone(),
+            ready: settled.ready,
+            failed: settled.failed,
+        };
+        if let Some(on_ready) = on_ready.take() {
+            on_ready(&report);
+            systemd::notify("READY=1");
+        }
+    })
+    .await;
+
+    systemd::notify("STOPPING=1");
+    logs.note(Level::Info, "stopped");
+    senses.shutdown().await;
+    core.hands.tasks.shutdown().await;
+    log_thread.finish(logs).await;
+    // Last of all: whoever waits for the lock finds nothing of us left.
+    stop.notify_one();
+    while gates.join_next().await.is_some() {}
+    Ok(())
+}
+
+/// Takes connections until it is told to stop, then lets the last answers out and clears our files away.
+async fn keep_gate(mut gate: Gate, stop: Rc<Notify>) {
+    tokio::select! {
+        // Cancel safe: a session that was admitted has a task of its own.
+        () = gate.run() => {}
+        // Cancel safe: a stop that nobody waited for is remembered.
+        () = stop.notified() => {}
+    }
+    gate.close().await;
+}
+
+fn identity(home: &Home, daemon: DaemonId) -> Identity {
+    let since_1970 = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Identity {
+        daemon,
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        home: home.root().to_owned(),
+        socket: home.runtime().socket(),
+        seed: daemon.0.as_u64_pair().1,
+        started_unix_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+fn hello(identity: &Identity) -> String {
+    format!(
+        "moonkeep {} serves {} (pid {}, uuid {})",
+        identity.version,
+        identity.home.display(),
+        identity.pid,
+        identity.daemon
+    )
+}
+
+/// As many open files as we may have: each session and each worker takes some.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(DESCRIPTORS).min(DESCRIPTORS);
+    if limit.current.is_some_and(|current| current < most) {
+        let raised = Rlimit {
+            current: Some(most),
+            maximum: limit.maximum,
+        };
+        // The gate takes fewer sessions then.
+        let _refused = setrlimit(Resource::Nofile, raised);
+    }
+}

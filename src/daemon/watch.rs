@@ -1,0 +1,292 @@
+//! Sees what changes in the home and tells the engine, once a burst.
+//!
+//! Folders are watched, never files, so that every style of saving is seen. An event is only a hint: it
+//! leads to a look after the files have been quiet, and the ledger decides by content what is new. A look is
+//! also taken when the kernel lost events, when asked for, and now and then in any case.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use super::inbox::Inbox;
+use super::ledger::{Contents, Ledger, News};
+use super::logs::Logs;
+use crate::engine::alphabet::{Input, Level};
+use crate::limits;
+use crate::options::Config;
+use crate::paths::{CONFIG_FILE, Home};
+use crate::proto::ids::ScriptName;
+use crate::proto::messages::LoadedFile;
+use crate::scripts::{self, Look};
+
+/// Between two looks where the kernel gives us no events.
+const POLL_EVERY: Duration = Duration::from_secs(2);
+/// Entries of the home itself whose change concerns us.
+const OF_INTEREST: [&str; 3] = [CONFIG_FILE, "scripts", "lib"];
+
+/// What the core holds of the watch.
+#[derive(Clone, Debug)]
+pub(super) struct Watch {
+    ledger: Rc<RefCell<Ledger>>,
+    asked: Rc<Notify>,
+}
+
+impl Watch {
+    /// Leads to a look at once.
+    pub(super) fn rescan(&self) {
+        self.asked.notify_one();
+    }
+
+    /// Follows what a script's newest worker has loaded.
+    pub(super) fn follow(&self, script: &ScriptName, files: Vec<LoadedFile>) {
+        self.ledger.borrow_mut().follow(script, files);
+        // A file may have changed since it was loaded and before its folder was watched.
+        self.asked.notify_one();
+    }
+}
+
+/// The task's half.
+pub(super) struct Watchman {
+    home: Home,
+    config: Arc<Config>,
+    watch: Watch,
+    inbox: Rc<Inbox>,
+    logs: Logs,
+    hints: Arc<Notify>,
+    eyes: Eyes,
+}
+
+/// How changes are noticed.
+enum Eyes {
+    /// By the kernel's events. The folders that are watched, with their inodes: one that was replaced needs a new watch.
+    Events {
+        watcher: Box<RecommendedWatcher>,
+        folders: BTreeMap<PathBuf, u64>,
+    },
+    /// The kernel has no watch for us.
+    Polling,
+}
+
+/// Takes the first look, and hands it in.
+pub(super) fn start(home: &Home, inbox: &Rc<Inbox>, logs: &Logs) -> (Watch, Watchman) {
+    let watch = Watch {
+        ledger: Rc::default(),
+        asked: Rc::default(),
+    };
+    let hints = Arc::new(Notify::new());
+    let mut watchman = Watchman {
+        home: home.clone(),
+        config: Arc::default(),
+        watch: watch.clone(),
+        inbox: Rc::clone(inbox),
+        logs: logs.clone(),
+        eyes: open_eyes(home, &hints, logs),
+        hints,
+    };
+    watchman.report(&scripts::look(home), &Contents::new());
+    inbox.push(Input::Loaded);
+    // What changed between that look and the watches that follow from it.
+    watch.rescan();
+    (watch, watchman)
+}
+
+impl Watchman {
+    /// Watches until it is dropped.
+    pub(super) async fn run(mut self) {
+        loop {
+            self.look_until_sure().await;
+            self.wait().await;
+        }
+    }
+
+    /// Waits for a reason to look, and then until the files are quiet.
+    async fn wait(&self) {
+        let at_last = match self.eyes {
+            Eyes::Events { .. } => limits::RESCAN_EVERY,
+            Eyes::Polling => POLL_EVERY,
+        };
+        tokio::select! {
+            // Cancel safe, all three: a notification that nobody waited for is remembered.
+            () = self.watch.asked.notified() => {}
+            () = self.hints.notified() => self.settle().await,
+            () = tokio::time::sleep(at_last) => {}
+        }
+    }
+
+    async fn settle(&self) {
+        let longest = Instant::now() + limits::SETTLE_MOST;
+        loop {
+            let quiet = (Instant::now() + limits::SETTLE).min(longest);
+            if timeout_at(quiet, self.hints.notified()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn look_until_sure(&mut self) {
+        loop {
+            let (home, config) = (self.home.clone(), Arc::clone(&self.config));
+            let followed = self.watch.ledger.borrow().followed();
+            let looked = tokio::task::spawn_blocking(move || {
+                let contents = followed.into_iter().map(|path| (hash_of(&path), path));
+                let contents: Contents = contents.map(|(hash, path)| (path, hash)).collect();
+                (scripts::look_again(&home, &config), contents)
+            });
+            let Ok((look, contents)) = looked.await else {
+                self.logs.note(
+                    Level::Error,
+                    "looking at the home failed; it is tried again with the next change",
+                );
+                return;
+            };
+            if !self.report(&look, &contents) {
+                return;
+            }
+            tokio::time::sleep(limits::SETTLE).await;
+        }
+    }
+
+    /// Hands in what is new. `true`: look again, something is missing that may come back.
+    fn report(&mut self, look: &Look, contents: &Contents) -> bool {
+        let news = self.watch.ledger.borrow_mut().compare(look, contents);
+        self.config = Arc::clone(&look.config);
+        let News {
+            changes,
+            configured,
+            skipped,
+            unsure,
+        } = news;
+        for text in skipped {
+            self.logs.note(Level::Warn, text);
+        }
+        if let Some(fault) = configured {
+            self.inbox.push(Input::Configured { fault });
+        }
+        for change in changes {
+            self.inbox.push(Input::Script(change));
+        }
+        let folders = self.folders(look);
+        self.watch_folders(&folders);
+        unsure
+    }
+
+    fn folders(&self, look: &Look) -> BTreeSet<PathBuf> {
+        let mut folders: BTreeSet<PathBuf> = look.folders.iter().cloned().collect();
+        folders.insert(self.home.lib());
+        for file in self.watch.ledger.borrow().followed() {
+            folders.extend(file.parent().map(Path::to_owned));
+            let real = fs::canonicalize(&file).ok();
+            folders.extend(real.as_deref().and_then(Path::parent).map(Path::to_owned));
+        }
+        let (state, logs) = (self.home.state(), self.home.logs());
+        folders.retain(|folder| !folder.starts_with(&state) && !folder.starts_with(&logs));
+        folders
+    }
+
+    fn watch_folders(&mut self, wanted: &BTreeSet<PathBuf>) {
+        let Eyes::Events { watcher, folders } = &mut self.eyes else {
+            return;
+        };
+        let wanted: BTreeMap<PathBuf, u64> = wanted
+            .iter()
+            .filter_map(|folder| Some((folder.clone(), inode_of_folder(folder)?)))
+            .collect();
+        for (folder, inode) in &*folders {
+            if wanted.get(folder) != Some(inode) {
+                // The kernel has dropped the watch already if the folder is gone.
+                let _gone = watcher.unwatch(folder);
+            }
+        }
+        let mut refused = None;
+        for (folder, inode) in &wanted {
+            if folders.get(folder) != Some(inode)
+                && let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive)
+                && folder.is_dir()
+            {
+                refused = Some(error);
+            }
+        }
+        *folders = wanted;
+        if let Some(error) = refused {
+            warn_of_polling(&self.logs, &error);
+            self.eyes = Eyes::Polling;
+        }
+    }
+}
+
+fn open_eyes(home: &Home, hints: &Arc<Notify>, logs: &Logs) -> Eyes {
+    let (home, hints) = (home.clone(), Arc::clone(hints));
+    let opened = notify::recommended_watcher(move |event: notify::Result<Event>| {
+        // An error means that events were lost: look.
+        if event.map_or(true, |event| concerns_us(&home, &event)) {
+            hints.notify_one();
+        }
+    });
+    match opened {
+        Ok(watcher) => Eyes::Events {
+            watcher: Box::new(watcher),
+            folders: BTreeMap::new(),
+        },
+        Err(error) => {
+            warn_of_polling(logs, &error);
+            Eyes::Polling
+        }
+    }
+}
+
+fn warn_of_polling(logs: &Logs, error: &notify::Error) {
+    logs.note(
+        Level::Warn,
+        format!(
+            "the kernel watches no more folders for us ({error}): files are looked at every {} s instead; \
+             raise fs.inotify.max_user_watches or fs.inotify.max_user_instances and restart",
+            POLL_EVERY.as_secs()
+        ),
+    );
+}
+
+/// Whether an event is reason enough for a look. Reading is none, and in the home itself only what we read.
+fn concerns_us(home: &Home, event: &Event) -> bool {
+    if event.need_rescan() {
+        return true;
+    }
+    if let EventKind::Access(access) = event.kind
+        && access != AccessKind::Close(AccessMode::Write)
+    {
+        return false;
+    }
+    event.paths.iter().any(|path| {
+        let of_interest = |name: &OsStr| OF_INTEREST.iter().any(|one| name == *one);
+        path.parent() != Some(home.root()) || path.file_name().is_some_and(of_interest)
+    })
+}
+
+fn inode_of_folder(folder: &Path) -> Option<u64> {
+    let facts = fs::metadata(folder).ok()?;
+    facts.is_dir().then(|| facts.ino())
+}
+
+/// blake3, hex, of a file's bytes; `None` if there is no plain file.
+fn hash_of(path: &Path) -> Option<String> {
+    if !fs::metadata(path).ok()?.is_file() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).ok()?;
+    file.take(limits::SCRIPT_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .ok()?;
+    Some(blake3::hash(&bytes).to_hex().to_string())
+}
