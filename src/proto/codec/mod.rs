@@ -14,6 +14,7 @@
 
 mod answers;
 mod commands;
+mod executables;
 mod fields;
 mod json;
 mod params;
@@ -27,10 +28,10 @@ mod tests;
 
 pub use answers::{Piece, decode_answer, encode_answer};
 pub use commands::{COMMANDS, Spec, complete};
+pub use executables::{Joined, Outcomes, encode_legacy_request, encode_text_request};
 pub use questions::encode_question;
 pub use worker::{
-    FromDaemon, Joined, Outcomes, decode_daemon, decode_worker, encode_legacy_request,
-    encode_notice, encode_outcome, encode_text_request, encode_to_worker,
+    FromDaemon, decode_daemon, decode_worker, encode_notice, encode_outcome, encode_to_worker,
 };
 
 use super::ids::RequestId;

@@ -4,14 +4,12 @@
 //! its questions. A text answer's payload could look like such an object, so on this hop a payload line
 //! that begins with `{` (behind any backslashes) carries one backslash more, which [`decode_daemon`] takes off.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::fields::{Field, Fields};
-use super::questions::{call_words, text_end};
 use super::{answers, bad, encoding_of, json, json_question, text, write};
 use crate::limits;
 use crate::proto::ids::{ClientId, RequestId, Ticket};
@@ -419,7 +417,7 @@ fn from_client(message: FromClient) -> FromWorker {
     }
 }
 
-fn split_ticket(line: &str) -> (&str, Option<Ticket>) {
+pub(super) fn split_ticket(line: &str) -> (&str, Option<Ticket>) {
     match text::split_id(line) {
         (payload, Some(id)) => match Ticket::parse(id) {
             Some(ticket) => (payload, Some(ticket)),
@@ -430,7 +428,7 @@ fn split_ticket(line: &str) -> (&str, Option<Ticket>) {
 }
 
 /// One line says one thing here: payload lines are parts. `error: WHY` ends the ticket, so the `error`
-/// that follows finds none. [`Outcomes`] joins lines instead.
+/// that follows finds none. [`super::Outcomes`] joins lines instead.
 fn text_outcome(payload: &str, ticket: Ticket) -> FromWorker {
     let body = match payload {
         "done" => Body::Ok {
@@ -446,154 +444,9 @@ fn text_outcome(payload: &str, ticket: Ticket) -> FromWorker {
     FromWorker::Answer { ticket, body }
 }
 
-fn no_reason() -> Refusal {
+pub(super) fn no_reason() -> Refusal {
     Refusal::new(
         ErrorCode::ScriptError,
         "the script answered `error` and did not say why; have it write `error: WHY` before",
     )
-}
-
-/// Appends a request for an executable that speaks text with ids.
-pub fn encode_text_request(dispatch: &Dispatch, out: &mut Vec<u8>) {
-    match &dispatch.work {
-        Work::Call { handler, params } => {
-            out.extend_from_slice(b"call");
-            call_words(out, Some(&dispatch.script), handler, params.as_ref());
-        }
-        Work::Eval { code } => {
-            out.extend_from_slice(b"eval ");
-            text::write_value(out, dispatch.script.as_str(), true);
-            out.push(b' ');
-            text::write_value(out, code, true);
-        }
-    }
-    out.extend_from_slice(b" request_id=");
-    write::ticket(out, dispatch.ticket);
-    text_end(out, None);
-}
-
-/// Appends a request for an executable that speaks no ids: `HANDLER key=value ...`.
-pub fn encode_legacy_request(dispatch: &Dispatch, out: &mut Vec<u8>) {
-    let mut line = Vec::new();
-    match &dispatch.work {
-        Work::Call { handler, params } => call_words(&mut line, None, handler, params.as_ref()),
-        Work::Eval { code } => text::write_value(&mut line, code, true),
-    }
-    out.extend_from_slice(line.trim_ascii_start());
-    text_end(out, None);
-}
-
-/// Joins the text lines of an executable into answers: one result for all payload lines of a ticket.
-///
-/// Lines of tickets that are not open are not its affair. It holds at most [`limits::LINE_BYTES`] a ticket.
-#[derive(Debug, Default)]
-pub struct Outcomes {
-    open: BTreeMap<Ticket, Joining>,
-}
-
-#[derive(Debug, Default)]
-struct Joining {
-    lines: Option<String>,
-    why: Option<Refusal>,
-    overflow: bool,
-}
-
-/// What a line was.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Joined {
-    /// It carries no open ticket: a command of the script's own, or a forgery.
-    Other,
-    /// It belongs to an answer that goes on.
-    More,
-    /// It ended the answer.
-    End { ticket: Ticket, body: Body },
-}
-
-impl Outcomes {
-    /// A request was handed out.
-    pub fn open(&mut self, ticket: Ticket) {
-        self.open.entry(ticket).or_default();
-    }
-
-    /// It was ended otherwise.
-    pub fn close(&mut self, ticket: Ticket) {
-        self.open.remove(&ticket);
-    }
-
-    /// Takes a line that carries its ticket in its last word.
-    pub fn line(&mut self, line: &str) -> Joined {
-        match split_ticket(line) {
-            (payload, Some(ticket)) => self.piece(ticket, payload),
-            (_, None) => Joined::Other,
-        }
-    }
-
-    /// Takes a line without an id, of a script that has one request at a time.
-    pub fn legacy_line(&mut self, line: &str) -> Joined {
-        match self.open.keys().next().copied() {
-            Some(ticket) => self.piece(ticket, line),
-            None => Joined::Other,
-        }
-    }
-
-    fn piece(&mut self, ticket: Ticket, payload: &str) -> Joined {
-        let Some(joining) = self.open.get_mut(&ticket) else {
-            return Joined::Other;
-        };
-        let failed = match payload {
-            "done" => false,
-            "error" => true,
-            other => {
-                match other.strip_prefix("error: ") {
-                    Some(why) => joining.why = Some(answers::read_why(why)),
-                    None => joining.add(text::read_payload_line(other)),
-                }
-                return Joined::More;
-            }
-        };
-        let joining = self.open.remove(&ticket).unwrap_or_default();
-        Joined::End {
-            ticket,
-            body: joining.end(failed),
-        }
-    }
-}
-
-impl Joining {
-    fn add(&mut self, line: &str) {
-        let held = self.lines.as_ref().map_or(0, String::len);
-        self.overflow |= held + line.len() >= limits::LINE_BYTES;
-        if self.overflow {
-            self.lines = None;
-            return;
-        }
-        match &mut self.lines {
-            Some(lines) => {
-                lines.push('\n');
-                lines.push_str(line);
-            }
-            None => self.lines = Some(line.to_owned()),
-        }
-    }
-
-    fn end(self, failed: bool) -> Body {
-        if failed {
-            return Body::Error(self.why.unwrap_or_else(no_reason));
-        }
-        if self.overflow {
-            return Body::Error(Refusal::new(
-                ErrorCode::TooLarge,
-                format!(
-                    "the script's answer is longer than {} bytes; have it answer less, or write a file",
-                    limits::LINE_BYTES
-                ),
-            ));
-        }
-        Body::Ok {
-            result: self
-                .lines
-                .map_or(Payload::Empty, |lines| Payload::Lines(lines.into())),
-            replayed: false,
-        }
-    }
 }
