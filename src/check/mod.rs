@@ -1,7 +1,167 @@
-//! Running health checks once, rendering their results.
+//! Running health checks once, rendering their results. Needs no daemon, prints nothing.
+//!
+//! [`catalogue`] says which plugins there are, [`suite`] loads them and chooses, [`run`] runs what was chosen,
+//! [`result`] is what comes out, [`text`], [`json`] and [`nagios`] render it.
 
+pub mod catalogue;
+mod command;
 pub mod json;
+pub mod nagios;
+pub mod params;
 pub mod perfdata;
+pub mod plugin;
+pub mod probe;
 pub mod range;
 pub mod result;
+pub mod run;
 pub mod state;
+pub mod stock;
+pub mod suite;
+pub mod text;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::LocalSet;
+
+use crate::options::Config;
+use crate::paths::Home;
+
+use result::{Outcome, Report};
+use suite::{Request, Suite};
+
+/// Why there is no report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// What was asked for does not exist, or makes no sense.
+    Usage(String),
+    /// A signal: every check was ended, its commands killed.
+    Interrupted,
+    /// The system has not even what a runtime needs.
+    Failed(String),
+}
+
+/// Loads the checks of a home and runs what `request` chooses. `done` hears of each outcome as it comes, and of the
+/// number of checks before the first.
+///
+/// # Errors
+/// See [`Stop`].
+pub fn check(
+    home: &Home,
+    config: &Config,
+    request: &Request,
+    mut progress: impl FnMut(Progress<'_>),
+) -> Result<Report, Stop> {
+    within(async {
+        let suite = Suite::load(home, config, request)
+            .await
+            .map_err(Stop::Usage)?;
+        let chosen = suite.select(&request.words).map_err(Stop::Usage)?;
+        progress(Progress::Chosen(chosen.len()));
+        Ok(run::run(&suite, &chosen, |outcome| progress(Progress::Done(outcome))).await)
+    })
+}
+
+/// Loads the checks of a home and runs none.
+///
+/// # Errors
+/// See [`Stop`].
+pub fn load(home: &Home, config: &Config, request: &Request) -> Result<Suite, Stop> {
+    within(async {
+        Suite::load(home, config, request)
+            .await
+            .map_err(Stop::Usage)
+    })
+}
+
+/// What happens while checks run.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress<'a> {
+    /// So many checks will run.
+    Chosen(usize),
+    Done(&'a Outcome),
+}
+
+/// Drives the work on this thread until it ends or a signal comes.
+fn within<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Stop::Failed(format!("cannot start: {error}; close other programs")))?;
+    let local = LocalSet::new();
+    let ended = local.block_on(&runtime, async {
+        tokio::select! {
+            // Cancel safe: its loss ends every check, which is what a signal asks for.
+            ended = work => ended,
+            // Cancel safe: signals that come later find no listener and end the program.
+            () = asked_to_stop() => Err(Stop::Interrupted),
+        }
+    });
+    leave(local, runtime);
+    ended
+}
+
+/// A helper thread may hang in a system call for ever, on a dead network disk for one: it is left behind.
+fn leave(local: LocalSet, runtime: Runtime) {
+    drop(local);
+    runtime.shutdown_background();
+}
+
+async fn asked_to_stop() {
+    let listen = |kind| signal(kind).ok();
+    let (interrupt, terminate, hangup) = (
+        listen(SignalKind::interrupt()),
+        listen(SignalKind::terminate()),
+        listen(SignalKind::hangup()),
+    );
+    let (Some(mut interrupt), Some(mut terminate), Some(mut hangup)) =
+        (interrupt, terminate, hangup)
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        // Cancel safe, all three: a signal that is not taken stays noted.
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+}
+
+/// A plugin as `check help` tells of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Description {
+    pub stem: String,
+    pub file: String,
+    /// The comment at the file's beginning.
+    pub summary: String,
+    pub params: Vec<params::Declared>,
+}
+
+/// Describes the plugin of that name: the home's own, else the binary's; or a file.
+///
+/// # Errors
+/// See [`Stop`].
+pub fn describe(home: &Home, word: &str) -> Result<Description, Stop> {
+    let found = catalogue::find(home, word).map_err(Stop::Usage)?;
+    let text = found.source.read().map_err(Stop::Usage)?;
+    let written = std::collections::BTreeMap::new();
+    let plugin = within(async {
+        plugin::load(home.root(), &found.source, &found.shown, written)
+            .await
+            .map_err(|failure| Stop::Usage(failure.to_string()))
+    })?;
+    Ok(Description {
+        stem: found.source.stem().to_owned(),
+        file: found.shown,
+        summary: summary(&String::from_utf8_lossy(&text)),
+        params: plugin.params,
+    })
+}
+
+fn summary(text: &str) -> String {
+    text.lines()
+        .skip_while(|line| line.starts_with("#!"))
+        .map_while(|line| line.strip_prefix("--"))
+        .map(str::trim)
+        .collect::<Vec<_>>()
+        .join("\n")
+}

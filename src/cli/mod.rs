@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::options::value::duration_text;
 use crate::paths::Home;
@@ -128,11 +128,23 @@ fn dispatch(globals: &Globals, output: &Output, command: Command) -> Result<Exit
     }
 }
 
+/// The command, where what was typed is wrong otherwise.
+fn typed_command() -> Option<String> {
+    let known = Typed::command();
+    std::env::args()
+        .skip(1)
+        .find(|word| known.find_subcommand(word).is_some())
+}
+
 /// Help and version go to stdout, what is wrong to stderr: clap knows which.
 fn said_by_clap(error: &clap::Error) -> Exit {
     let _lost = error.print();
     if error.use_stderr() {
-        Exit::Usage
+        if typed_command().as_deref() == Some("check") {
+            Exit::CheckUsage
+        } else {
+            Exit::Usage
+        }
     } else {
         Exit::Ok
     }

@@ -116,6 +116,11 @@ impl Output {
         }
     }
 
+    /// Whether our own words on stdout are coloured.
+    pub(crate) fn colors(&self) -> bool {
+        self.stdout.color
+    }
+
     /// Our own word in its colour, for stdout.
     pub(crate) fn paint(&self, paint: Paint, text: &str) -> String {
         painted(self.stdout.color, paint, text)

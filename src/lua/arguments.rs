@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use mlua::{FromLua, Lua, Table, Value};
 
+use super::errors::nearest;
+use super::modules::misuse;
+use crate::options::value::duration_text;
+
 /// A table of named options whose keys have been checked.
 #[derive(Debug)]
 pub struct Named {
@@ -21,12 +25,13 @@ impl Named {
             let (key, _) = pair?;
             let key = match &key {
                 Value::String(text) => text.to_string_lossy(),
-                other => other.to_string()?,
+                _other => key.to_string()?,
             };
             if !known.contains(&key.as_str()) {
+                let hint = nearest(&key, known.iter().copied())
+                    .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
                 return Err(misuse(format!(
-                    "{what} knows no option `{key}`{}; it takes {}",
-                    did_you_mean(&key, known.iter().copied()),
+                    "{what} knows no option `{key}`{hint}; it takes {}",
                     known.join(", ")
                 )));
             }
@@ -68,12 +73,6 @@ impl Named {
     }
 }
 
-/// An error for wrong use of the API.
-#[must_use]
-pub fn misuse(message: impl std::fmt::Display) -> mlua::Error {
-    mlua::Error::runtime(message)
-}
-
 /// A time as Lua code and configuration write it. The error begins with a verb.
 ///
 /// # Errors
@@ -82,30 +81,13 @@ pub fn duration(value: &Value) -> Result<Duration, String> {
     match value {
         Value::Integer(seconds) => seconds_of(*seconds as f64),
         Value::Number(seconds) => seconds_of(*seconds),
-        Value::String(text) => duration_of_text(&text.to_string_lossy()),
-        other => Err(format!(
+        Value::String(text) => {
+            duration_text(&text.to_string_lossy()).map_err(|why| format!("is no time: {why}"))
+        }
+        _other => Err(format!(
             "is a {}; a time is a number of seconds or text like \"30s\"",
-            other.type_name()
+            value.type_name()
         )),
-    }
-}
-
-/// `"500ms"`, `"30s"`, `"1m"`, `"1h30m"`. The error begins with a verb.
-///
-/// # Errors
-/// If it is no time.
-pub fn duration_of_text(text: &str) -> Result<Duration, String> {
-    let bare = text.trim().parse::<f64>().ok();
-    match bare {
-        Some(seconds) => seconds_of(seconds),
-        None => text
-            .trim()
-            .parse::<jiff::SignedDuration>()
-            .ok()
-            .and_then(|span| Duration::try_from(span).ok())
-            .ok_or_else(|| {
-                format!("is \"{text}\", which is no time; write for example \"500ms\", \"30s\" or \"1m\"")
-            }),
     }
 }
 
@@ -114,46 +96,34 @@ fn seconds_of(seconds: f64) -> Result<Duration, String> {
         .map_err(|_| format!("is {seconds}, which is no time; it must be 0 or more seconds"))
 }
 
-/// `; did you mean `x`?` with the nearest of `names`, or nothing if none is near.
-#[must_use]
-pub fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
-    match nearest(word, names) {
-        Some(name) => format!("; did you mean `{name}`?"),
-        None => String::new(),
-    }
-}
-
-/// The name that `word` was probably meant to be.
-#[must_use]
-pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    names
-        .into_iter()
-        .map(|name| (strsim::jaro_winkler(word, name), name))
-        .filter(|(score, _)| *score > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn times_are_seconds_or_friendly_text() {
-        let read = |text: &str| duration_of_text(text);
-        assert_eq!(read("30s"), Ok(Duration::from_secs(30)));
-        assert_eq!(read("1m"), Ok(Duration::from_secs(60)));
-        assert_eq!(read("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(read("1h30m"), Ok(Duration::from_secs(5400)));
-        assert_eq!(read("2"), Ok(Duration::from_secs(2)));
-        assert!(read("soon").is_err());
-        assert!(read("-5s").is_err());
-        assert!(read("nan").is_err());
+    fn times_are_seconds_or_text() {
+        let text = |text: &str| {
+            let lua = Lua::new();
+            duration(&Value::String(lua.create_string(text).expect("memory")))
+        };
+        assert_eq!(text("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(
+            duration(&Value::Number(0.5)),
+            Ok(Duration::from_millis(500))
+        );
+        assert!(text("soon").is_err());
+        assert!(duration(&Value::Integer(-1)).is_err());
+        assert!(duration(&Value::Number(f64::NAN)).is_err());
     }
 
     #[test]
-    fn the_nearest_name_is_offered_and_nothing_far_off() {
-        assert_eq!(nearest("timout", ["timeout", "every"]), Some("timeout"));
-        assert_eq!(nearest("xyz", ["timeout", "every"]), None);
+    fn an_unknown_option_is_told_with_the_nearest() {
+        let lua = Lua::new();
+        let table = lua.create_table_from([("timout", 1)]).expect("memory");
+        let error = Named::new("f", Some(table), &["timeout", "body"]).expect_err("unknown");
+        assert!(
+            error.to_string().contains("did you mean `timeout`?"),
+            "{error}"
+        );
     }
 }

@@ -14,7 +14,7 @@ mod suggest;
 pub use suggest::nearest;
 
 /// Chunks of our own have this name: their lines say nothing to a script's author.
-pub(super) const INTERNAL_CHUNK: &str = "=[moonkeep]";
+pub(crate) const INTERNAL_CHUNK: &str = "=[moonkeep]";
 /// mlua's name for its async wrapper. The coroutine shim takes it too, so that dropping a call also drops what
 /// nested coroutines wait for.
 pub(super) const SHIM_CHUNK: &str = "=__mlua_async_poll";
@@ -160,7 +160,7 @@ impl From<ApiError> for mlua::Error {
 }
 
 /// The innermost line of a script's own code at or above `level`: `scripts/x.lua:7`.
-pub(super) fn place(lua: &Lua, level: usize) -> Option<String> {
+pub(crate) fn place(lua: &Lua, level: usize) -> Option<String> {
     for level in level..level + 64 {
         let found = lua.inspect_stack(level, |frame| {
             let source = frame.source();
@@ -324,7 +324,7 @@ fn describe_error(lua: &Lua, error: &mlua::Error) -> Raised {
     reason = "mlua may add kinds of errors"
 )]
 /// The sentence of an error of mlua's, without its traceback and kind, and our own error inside it.
-pub(super) fn explain(error: &mlua::Error) -> (String, Option<ApiError>) {
+pub(crate) fn explain(error: &mlua::Error) -> (String, Option<ApiError>) {
     match error {
         mlua::Error::CallbackError { cause, .. } => explain(cause),
         mlua::Error::WithContext { context, cause } => {
@@ -333,10 +333,6 @@ pub(super) fn explain(error: &mlua::Error) -> (String, Option<ApiError>) {
         }
         mlua::Error::ExternalError(inner) => match inner.downcast_ref::<ApiError>() {
             Some(api) => (api.message.clone(), Some(api.clone())),
-            None if inner.is::<super::failure::Failure>() => {
-                let message = inner.to_string();
-                (message.clone(), Some(ApiError::new(FAILURE_CODE, message)))
-            }
             None => (inner.to_string(), None),
         },
         mlua::Error::RuntimeError(message) | mlua::Error::MemoryError(message) => {

@@ -10,7 +10,7 @@ use std::time::UNIX_EPOCH;
 
 use mlua::{FromLuaMulti, IntoLua, Lua, LuaString, Table, Value};
 
-use super::failure::Failure;
+use super::failure::failure;
 use super::tcp::plain;
 use super::{Function, Module, Param};
 use crate::limits;
@@ -205,10 +205,7 @@ where
         let done = tokio::task::spawn_blocking(move || work(arguments)).await;
         match done {
             Ok(Ok(answer)) => answer.give(&lua),
-            Ok(Err(error)) => Err(Failure::raise(format!(
-                "cannot {doing} {path}: {}",
-                plain(&error)
-            ))),
+            Ok(Err(error)) => Err(failure(format!("cannot {doing} {path}: {}", plain(&error)))),
             Err(error) => Err(mlua::Error::external(error)),
         }
     };

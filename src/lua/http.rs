@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use mlua::{Lua, LuaString, Table, Value};
 use reqwest::{Client, Method, Response, redirect};
 
-use super::arguments::{Named, did_you_mean, misuse};
-use super::failure::Failure;
+use super::arguments::Named;
+use super::errors::nearest;
+use super::failure::{failure, shown};
+use super::modules::misuse;
 use super::{Function, Module, Param};
 use crate::limits;
 
@@ -105,7 +107,8 @@ fn any_method(lua: &Lua) -> mlua::Result<Value> {
                 let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
                 misuse(format!(
                     "http.request: `{method}` is no method{}",
-                    did_you_mean(&method.to_uppercase(), known)
+                    nearest(&method.to_uppercase(), known)
+                        .map_or_else(String::new, |near| format!("; did you mean {near}?"))
                 ))
             })?;
             send(lua, "http.request", parsed, url, options).await
@@ -154,11 +157,8 @@ async fn send(
     };
     match tokio::time::timeout(limit, whole).await {
         Ok(Ok(received)) => received.into_table(&lua, begin.elapsed()),
-        Ok(Err(error)) => Err(failure(&url, &error)),
-        Err(_) => Err(Failure::raise(format!(
-            "{url}: no answer within {} s",
-            limit.as_secs_f64()
-        ))),
+        Ok(Err(error)) => Err(unanswered(&url, &error)),
+        Err(_) => Err(failure(format!("{url}: no answer within {}", shown(limit)))),
     }
 }
 
@@ -215,7 +215,7 @@ impl Received {
 }
 
 /// The first cause says most: reqwest's own text names layers, not reasons.
-fn failure(url: &str, error: &reqwest::Error) -> mlua::Error {
+fn unanswered(url: &str, error: &reqwest::Error) -> mlua::Error {
     if error.is_builder() {
         return misuse(format!("http: {error}"));
     }
@@ -232,7 +232,7 @@ fn failure(url: &str, error: &reqwest::Error) -> mlua::Error {
     } else {
         "no proper answer"
     };
-    Failure::raise(format!("{url}: {doing}: {}", words.to_lowercase()))
+    failure(format!("{url}: {doing}: {}", words.to_lowercase()))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

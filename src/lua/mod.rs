@@ -4,10 +4,16 @@
 //! adding a module is adding it to [`MODULES`]. [`state`] makes the Lua state that all of it lives in.
 
 pub mod arguments;
+pub mod errors;
 pub mod failure;
 pub mod fs;
+mod governor;
 pub mod http;
+pub mod json;
+pub mod modules;
 pub mod process;
+mod require;
+pub mod state;
 pub mod system;
 pub mod tcp;
 pub mod time;
@@ -18,13 +24,6 @@ use std::rc::Rc;
 use mlua::Lua;
 
 use crate::proto::ids::{Generation, ScriptName};
-
-pub mod errors;
-mod governor;
-pub mod json;
-pub mod modules;
-mod require;
-pub mod state;
 
 /// Every module that scripts can `require`, in the order of the reference. Built when it is first required.
 pub const MODULES: &[&Module] = &[

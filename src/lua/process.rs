@@ -14,8 +14,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
-use super::arguments::{Named, misuse};
-use super::failure::Failure;
+use super::arguments::Named;
+use super::failure::{failure, shown};
+use super::modules::misuse;
 use super::{Function, Module, Param};
 use crate::limits;
 
@@ -119,10 +120,10 @@ async fn run(lua: Lua, (command, options): (Value, Option<Table>)) -> mlua::Resu
         Some(limit) => match tokio::time::timeout(limit, work).await {
             Ok(finished) => finished?,
             Err(_) => {
-                return Err(Failure::raise(format!(
-                    "`{}` did not end within {} s and was killed{}",
+                return Err(failure(format!(
+                    "`{}` did not end within {} and was killed{}",
                     words.join(" "),
-                    limit.as_secs_f64(),
+                    shown(limit),
                     so_far(&tap)
                 )));
             }
@@ -143,6 +144,7 @@ fn so_far(tap: &Tap) -> String {
 /// # Errors
 /// If there is none, or a quote is not closed.
 pub fn words(what: &str, lua: &Lua, command: Value) -> mlua::Result<Vec<String>> {
+    let kind = command.type_name();
     let words = match command {
         Value::String(text) => shell_words::split(&text.to_string_lossy())
             .map_err(|_| misuse(format!("{what}: a quote in the command is not closed")))?,
@@ -151,10 +153,9 @@ pub fn words(what: &str, lua: &Lua, command: Value) -> mlua::Result<Vec<String>>
                 "{what}: the command is a list of words, all of them text"
             ))
         })?,
-        other => {
+        _other => {
             return Err(misuse(format!(
-                "{what}: the command is text or a list of words, not a {}",
-                other.type_name()
+                "{what}: the command is text or a list of words, not a {kind}"
             )));
         }
     };
@@ -167,7 +168,7 @@ pub fn words(what: &str, lua: &Lua, command: Value) -> mlua::Result<Vec<String>>
 /// Runs a command to its end. Cancel safe: dropping it kills the whole group.
 ///
 /// # Errors
-/// A [`Failure`] if it cannot be started.
+/// A [`failure`] if it cannot be started.
 pub async fn finish(
     mut command: Command,
     name: &str,
@@ -208,8 +209,7 @@ pub async fn finish(
     };
     let status = wait(&mut child, talk).await;
     group.disarm();
-    let status =
-        status.map_err(|error| Failure::raise(format!("cannot wait for `{name}`: {error}")))?;
+    let status = status.map_err(|error| failure(format!("cannot wait for `{name}`: {error}")))?;
     Ok(Finished {
         status,
         stdout: out,
@@ -256,9 +256,9 @@ fn cannot_start(name: &str, error: &io::Error) -> mlua::Error {
         io::ErrorKind::PermissionDenied => {
             "it is not executable; allow it with: chmod +x".to_owned()
         }
-        _ => super::tcp::plain(error),
+        _other => super::tcp::plain(error),
     };
-    Failure::raise(format!("cannot run `{name}`: {why}"))
+    failure(format!("cannot run `{name}`: {why}"))
 }
 
 /// The process group of a child that has not been waited for, so its id cannot belong to another. Dropped

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use mlua::{IntoLua, Lua, Table, Value};
 
-use super::failure::Failure;
+use super::failure::failure;
 use super::tcp::plain;
 use super::{Function, Module, Param};
 
@@ -119,11 +119,11 @@ const TYPES: &str = r"---@class moonkeep.system.Load
 
 fn proc_file(path: &str) -> mlua::Result<String> {
     fs::read_to_string(path)
-        .map_err(|error| Failure::raise(format!("cannot read {path}: {}", plain(&error))))
+        .map_err(|error| failure(format!("cannot read {path}: {}", plain(&error))))
 }
 
 fn odd(path: &str) -> mlua::Error {
-    Failure::raise(format!("{path} does not look as expected on Linux"))
+    failure(format!("{path} does not look as expected on Linux"))
 }
 
 fn load(lua: &Lua) -> mlua::Result<Table> {
@@ -223,7 +223,7 @@ async fn disk(lua: Lua, path: String) -> mlua::Result<Table> {
         .await
         .map_err(mlua::Error::external)?
         .map_err(|error| {
-            Failure::raise(format!(
+            failure(format!(
                 "cannot look at the file system of {path}: {}",
                 plain(&error.into())
             ))
@@ -266,7 +266,7 @@ fn uptime() -> mlua::Result<f64> {
 
 fn processes(lua: &Lua) -> mlua::Result<Value> {
     let entries = fs::read_dir("/proc")
-        .map_err(|error| Failure::raise(format!("cannot list /proc: {}", plain(&error))))?;
+        .map_err(|error| failure(format!("cannot list /proc: {}", plain(&error))))?;
     let mut found: Vec<Process> = entries
         .filter_map(|entry| Process::read(&entry.ok()?.path()))
         .collect();

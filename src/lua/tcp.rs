@@ -10,8 +10,9 @@ use mlua::{Lua, LuaString, Table, UserData, UserDataFields, UserDataMethods, Val
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::arguments::{Named, misuse};
-use super::failure::Failure;
+use super::arguments::Named;
+use super::failure::{failure, shown};
+use super::modules::misuse;
 use super::{Function, Module, Param};
 use crate::limits;
 
@@ -66,15 +67,15 @@ async fn connect(_: Lua, (address, options): (String, Option<Table>)) -> mlua::R
     let stream = match tokio::time::timeout(limit, open(host, port)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            return Err(Failure::raise(format!(
+            return Err(failure(format!(
                 "cannot connect to {address}: {}",
                 plain(&error)
             )));
         }
         Err(_) => {
-            return Err(Failure::raise(format!(
-                "cannot connect to {address}: no answer within {} s",
-                limit.as_secs_f64()
+            return Err(failure(format!(
+                "cannot connect to {address}: no answer within {}",
+                shown(limit)
             )));
         }
     };
@@ -157,7 +158,7 @@ struct Connection {
 impl Connection {
     fn take(&self) -> mlua::Result<Open> {
         self.state.borrow_mut().take().ok_or_else(|| {
-            Failure::raise(format!(
+            failure(format!(
                 "the connection to {} is closed or in use",
                 self.address
             ))
@@ -171,15 +172,15 @@ impl Connection {
     ) -> mlua::Result<T> {
         match tokio::time::timeout(self.limit, work).await {
             Ok(Ok(done)) => Ok(done),
-            Ok(Err(error)) => Err(Failure::raise(format!(
+            Ok(Err(error)) => Err(failure(format!(
                 "cannot {verb} {}: {}",
                 self.address,
                 plain(&error)
             ))),
-            Err(_) => Err(Failure::raise(format!(
-                "cannot {verb} {}: nothing within {} s",
+            Err(_) => Err(failure(format!(
+                "cannot {verb} {}: nothing within {}",
                 self.address,
-                self.limit.as_secs_f64()
+                shown(self.limit)
             ))),
         }
     }
@@ -223,7 +224,7 @@ impl Wanted {
                 "a" => Ok(Wanted::All),
                 _ => Err(wrong()),
             },
-            _ => Err(wrong()),
+            _other => Err(wrong()),
         }
     }
 

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use mlua::{Lua, Value};
 
-use super::arguments::{duration, misuse};
+use super::arguments::duration;
+use super::modules::misuse;
 use super::{Function, Module, Param};
 
 /// `moonkeep.time`

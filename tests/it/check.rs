@@ -1,1 +1,658 @@
-//! Health checks, run once: states, formats, exit codes, the stock plugins.
+//! `moonkeep check` on the real binary.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::harness::{Finished, Home, installed};
+
+/// A home with one plugin.
+fn plugin(text: &str) -> Home {
+    Home::new().file("plugins/p.lua", text)
+}
+
+/// The JSON of a run, whatever its exit code.
+#[track_caller]
+fn json(home: &Home, arguments: &[&str]) -> Value {
+    let all = [&["check", "-f", "json"], arguments].concat();
+    let finished = home.run(&all);
+    serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {finished:#?}"))
+}
+
+#[track_caller]
+fn has(finished: &Finished, part: &str) {
+    assert!(
+        finished.stdout.contains(part),
+        "{part:?} in stdout of {finished:#?}"
+    );
+}
+
+/// Answers every connection with `answer` after having read something, until the test ends.
+fn serve(answer: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { continue };
+            std::thread::spawn(move || {
+                let mut asked = [0; 4096];
+                if !answer.starts_with("HTTP/") || stream.read(&mut asked).is_ok() {
+                    let _ = stream.write_all(answer.as_bytes());
+                }
+            });
+        }
+    });
+    address
+}
+
+const PAGE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello";
+const BROKEN_PAGE: &str = "HTTP/1.1 503 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// A port that refuses.
+fn closed() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("bound")
+}
+
+#[test]
+fn the_exit_code_is_the_worst_state() {
+    let home = plugin(
+        "check('good', function(c) return 'fine' end)
+         check('warned', { tags = { 't' } }, function(c) c:warn('a little') end)
+         check('bad', function(c) c:expect(1 == 2, 'one is not two') end)
+         check('odd', function(c) c:unknown('who knows') end)",
+    );
+    for (words, code) in [
+        (&["check", "good"][..], 0),
+        (&["check", "good", "warned"], 1),
+        (&["check", "good", "odd", "warned"], 3),
+        (&["check"], 2),
+        (&["check", "t"], 1),
+        (&["check", "--fail-on", "critical", "warned"], 0),
+        (&["check", "--fail-on", "critical"], 2),
+        (&["check", "--fail-on", "ok", "good"], 0),
+    ] {
+        let _ = home.run(words).expect_code(code);
+    }
+}
+
+#[test]
+fn the_json_has_the_shape_of_the_contract() {
+    let home = plugin(
+        "check('one', { tags = { 'a', 'b' } }, function(c)
+           c:measure('time', 0.5, 's', { warn = 0.3, crit = 2, min = 0 })
+         end)",
+    );
+    let report = json(&home, &[]);
+    assert_eq!(report["state"], "warning");
+    let check = &report["checks"][0];
+    assert_eq!(check["name"], "one");
+    assert_eq!(check["state"], "warning");
+    assert_eq!(check["message"], "time 0.5 s is above 0.3 (warning)");
+    assert!(
+        check["duration_seconds"]
+            .as_f64()
+            .is_some_and(|time| time < 5.0)
+    );
+    assert_eq!(check["tags"], serde_json::json!(["a", "b"]));
+    assert_eq!(check["file"], "plugins/p.lua");
+    assert_eq!(
+        check["measures"],
+        serde_json::json!([{ "name": "time", "value": 0.5, "unit": "s", "warn": 0.3, "crit": 2, "min": 0 }])
+    );
+    let keys: Vec<_> = check.as_object().expect("an object").keys().collect();
+    assert_eq!(keys.len(), 7, "{keys:?}");
+    assert_eq!(home.run(&["check", "--json"]).code(), Some(1));
+}
+
+#[test]
+fn a_bug_is_unknown_and_names_its_line() {
+    let home = plugin("check('buggy', function(c)\n  local x\n  return x.field\nend)");
+    let finished = home.run(&["check"]).expect_code(3);
+    has(&finished, "UNKNOWN");
+    has(&finished, "plugins/p.lua:3:");
+    assert!(!finished.stdout.contains("traceback"), "{finished:#?}");
+    has(&home.run(&["check", "-v"]), "stack traceback");
+    let report = json(&home, &[]);
+    assert_eq!(report["checks"][0]["state"], "unknown");
+}
+
+#[test]
+fn a_file_that_is_no_lua_harms_itself_only() {
+    let home = plugin("check('fine', function() end)").file("plugins/broken.lua", "check(\n= 1");
+    let finished = home.run(&["check"]).expect_code(3);
+    has(&finished, "plugins/broken.lua:2:");
+    has(&finished, "fine");
+    let _ = home.run(&["check", "fine"]).expect_code(0);
+    let _ = home.run(&["check", "broken"]).expect_code(3);
+}
+
+#[test]
+fn expectations_go_on_and_default_to_file_and_line() {
+    let home = plugin(
+        "check('e', function(c)\n  c:expect(false)\n  c:expect(nil, 'second')\n  c:expect(true, 'never')\n  return 'end'\nend)",
+    );
+    let report = json(&home, &[]);
+    let message = report["checks"][0]["message"]
+        .as_str()
+        .expect("text")
+        .to_owned();
+    assert!(message.contains("plugins/p.lua:2"), "{message}");
+    assert!(message.ends_with("; second; end"), "{message}");
+    assert!(!message.contains("never"), "{message}");
+}
+
+#[test]
+fn what_the_world_refuses_is_critical_with_a_sentence() {
+    let home = plugin(
+        "local address = param('address', nil, 'where')
+         check('tcp', function() tcp.connect(address) end)
+         check('http', function() http.get('http://' .. address .. '/') end)
+         check('file', function() fs.read('/nowhere/at/all') end)
+         check('run', function() process.run('no-such-program-here') end)
+         check('caught', function() local ok = pcall(tcp.connect, address) return tostring(ok) end)",
+    );
+    let address = format!("address={}", closed());
+    let report = json(&home, &["--set", &address]);
+    let message = |name: &str| {
+        let checks = report["checks"].as_array().expect("a list");
+        let check = checks
+            .iter()
+            .find(|check| check["name"] == name)
+            .expect("this check");
+        (
+            check["state"].as_str().expect("text").to_owned(),
+            check["message"].to_string(),
+        )
+    };
+    for (name, part) in [
+        ("tcp", "connection refused"),
+        ("http", "connection refused"),
+        ("file", "no such file"),
+        ("run", "there is no such program"),
+    ] {
+        let (state, text) = message(name);
+        assert_eq!(state, "critical", "{name}: {text}");
+        assert!(text.contains(part), "{name}: {text}");
+        assert!(
+            !text.contains("p.lua"),
+            "{name}: a sentence without a line: {text}"
+        );
+    }
+    assert_eq!(message("caught").0, "ok");
+}
+
+#[test]
+fn misuse_of_the_api_is_a_bug() {
+    let home = plugin(
+        "check('a', function(c) c:mesure('x', 1) end)
+         check('b', function(c) tcp.connect('nonsense') end)
+         check('c', function(c) c:measure('x', 1, '', { wran = 1 }) end)
+         check('d', function(c) return {} end)
+         check('e', function(c) counter = 1 end)
+         check('f', function(c) c:measure('x', 1, '', { warn = '20:10' }) end)",
+    );
+    let report = json(&home, &[]);
+    for (at, part) in [
+        (0, "did you mean c:measure?"),
+        (1, "host:port"),
+        (2, "did you mean `warn`?"),
+        (3, "return a text"),
+        (4, "c.state.counter"),
+        (5, "less than the start"),
+    ] {
+        let check = &report["checks"][at];
+        assert_eq!(check["state"], "unknown", "{check}");
+        let message = check["message"].as_str().expect("text");
+        assert!(message.contains(part), "{part:?} in {message}");
+    }
+}
+
+#[test]
+fn a_check_that_waits_or_spins_ends_at_its_limit() {
+    let home = plugin(
+        "check('waits', { timeout = '300ms' }, function() time.sleep('1h') end)
+         check('spins', { timeout = 0.3 }, function()
+           while true do end
+         end)
+         check('evades', { timeout = '300ms' }, function()
+           while true do pcall(function() while true do end end) end
+         end)
+         check('others', function() time.sleep(0.2) return 'not held up' end)",
+    );
+    let begin = Instant::now();
+    let report = json(&home, &[]);
+    assert!(
+        begin.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begin.elapsed()
+    );
+    for at in 0..3 {
+        let check = &report["checks"][at];
+        assert_eq!(check["state"], "critical", "{check}");
+        let message = check["message"].as_str().expect("text");
+        assert!(message.contains("timed out after 0.3 s"), "{message}");
+    }
+    let spinning = report["checks"][1]["message"].as_str().expect("text");
+    assert!(spinning.contains("plugins/p.lua:3"), "{spinning}");
+    assert_eq!(report["checks"][3]["state"], "ok");
+}
+
+#[test]
+fn a_command_is_killed_with_its_group_and_its_output_kept() {
+    let home = Home::new();
+    let mark = format!("9{}", std::process::id());
+    let script = format!(
+        "check('slow', {{ timeout = '400ms' }}, function()
+           process.run({{ 'sh', '-c', 'echo first words; sleep {mark} & sleep {mark}' }})
+         end)"
+    );
+    home.write("plugins/p.lua", &script);
+    let report = json(&home, &[]);
+    let message = report["checks"][0]["message"]
+        .as_str()
+        .expect("text")
+        .to_owned();
+    assert!(message.contains("output so far: first words"), "{message}");
+    let left = std::process::Command::new("pgrep")
+        .args(["-f", &format!("sleep {mark}")])
+        .output();
+    if let Ok(output) = left {
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            "",
+            "a child was left"
+        );
+    }
+}
+
+#[test]
+fn checks_run_at_the_same_time() {
+    let home = plugin("for i = 1, 50 do check('c' .. i, function() time.sleep(0.2) end) end");
+    let begin = Instant::now();
+    let _ = home.run(&["check"]).expect_code(0);
+    assert!(
+        begin.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        begin.elapsed()
+    );
+}
+
+#[test]
+fn a_hundred_tcp_checks_pass_in_one_run() {
+    let address = serve("hi\n");
+    let home = plugin(&format!(
+        "for i = 1, 100 do check('tcp' .. i, function(c) tcp.connect('{address}'):close() end) end"
+    ));
+    let report = json(&home, &[]);
+    assert_eq!(report["state"], "ok", "{report}");
+    assert_eq!(report["checks"].as_array().map(Vec::len), Some(100));
+    let sections: String = (0..100)
+        .map(|i| format!("[check.s{i}]\nplugin = \"tcp\"\naddress = \"{address}\"\n"))
+        .collect();
+    let home = Home::new().config(&sections);
+    assert_eq!(
+        json(&home, &[])["checks"].as_array().map(Vec::len),
+        Some(100)
+    );
+}
+
+#[test]
+fn control_characters_never_reach_a_terminal() {
+    let home = plugin("check('esc\\u{202e}aped', function() return 'a\\27[2J\\nb\\rc' end)");
+    let finished = home.run(&["check"]).expect_code(0);
+    assert!(
+        !finished.stdout.contains('\u{1b}') && !finished.stdout.contains('\r'),
+        "{finished:#?}"
+    );
+    has(&finished, "a\\x1b[2J\\nb\\rc");
+    has(&finished, "esc\\u{202e}aped");
+    assert_eq!(finished.stdout.lines().count(), 2);
+}
+
+#[test]
+fn colour_only_on_demand() {
+    let home = plugin("check('a', function() end)");
+    assert!(!home.run(&["check"]).ok().contains('\u{1b}'));
+    assert!(
+        home.run(&["check", "--color", "always"])
+            .ok()
+            .contains("\u{1b}[32m")
+    );
+}
+
+#[test]
+fn parameters_come_from_sections_and_the_command_line() {
+    let home = plugin(
+        "local limit = param('limit', 5, 'a number')
+         local who = param('who', 'nobody', 'a name')
+         check('p check', function(c) return who .. ' ' .. limit end)",
+    );
+    let message =
+        |home: &Home, arguments: &[&str]| json(home, arguments)["checks"][0]["message"].clone();
+    assert_eq!(message(&home, &[]), "nobody 5");
+    assert_eq!(
+        message(&home, &["--set", "limit=7", "--set", "who=Ada"]),
+        "Ada 7"
+    );
+    assert_eq!(message(&home, &["--set", "limit:=0.5"]), "nobody 0.5");
+    for section in ["p", "\"p check\""] {
+        home.write(
+            "moonkeep.toml",
+            &format!("[check.{section}]\nwho = \"Grace\"\n"),
+        );
+        assert_eq!(message(&home, &[]), "Grace 5", "{section}");
+    }
+    home.write("moonkeep.toml", "[check.p]\nlimit = \"many\"\n");
+    let _ = home.run(&["check"]).expect_code(3);
+    home.write("moonkeep.toml", "[check.p]\nlimti = 3\n");
+    has(
+        &home.run(&["check"]).expect_code(3),
+        "did you mean `limit`?",
+    );
+    home.write("moonkeep.toml", "");
+    let _ = home
+        .run(&["check", "--set", "limti=3"])
+        .expect_code(64)
+        .expect_stderr("did you mean `limit`?");
+}
+
+#[test]
+fn a_plugin_without_its_required_parameter_is_inactive() {
+    let home = plugin(
+        "local url = param('url', nil, 'address')
+         check('web ' .. url, function() return url end)",
+    );
+    let _ = home.run(&["check"]).expect_code(0);
+    has(
+        &home.run(&["check", "--list"]),
+        "p  plugins/p.lua  inactive: needs url",
+    );
+    let _ = home
+        .run(&["check", "p"])
+        .expect_code(64)
+        .expect_stderr("--set url=");
+    let _ = home.run(&["check", "p", "--set", "url=x"]).expect_code(0);
+    home.write(
+        "moonkeep.toml",
+        "[check.a]\nplugin = \"p\"\nurl = \"1\"\n[check.b]\nplugin = \"p\"\nurl = \"2\"\n",
+    );
+    let report = json(&home, &[]);
+    assert_eq!(report["checks"][0]["name"], "a");
+    assert_eq!(report["checks"][1]["message"], "2");
+    home.write("moonkeep.toml", "[check.a]\nplugin = \"p\"\n");
+    has(&home.run(&["check"]).expect_code(3), "lacks url");
+}
+
+#[test]
+fn checks_are_chosen_by_name_tag_and_file_and_run_once() {
+    let home =
+        plugin("check('one', { tags = { 't' } }, function() end)\ncheck('two', function() end)")
+            .file(
+                "plugins/q.lua",
+                "check('three', { tags = { 't' } }, function() end)",
+            );
+    let names = |arguments: &[&str]| -> Vec<String> {
+        let report = json(&home, arguments);
+        let checks = report["checks"].as_array().expect("a list");
+        checks
+            .iter()
+            .map(|check| check["name"].as_str().expect("text").to_owned())
+            .collect()
+    };
+    assert_eq!(names(&["one"]), ["one"]);
+    assert_eq!(names(&["t"]), ["one", "three"]);
+    assert_eq!(names(&["p"]), ["one", "two"]);
+    assert_eq!(names(&["plugins/q.lua"]), ["three"]);
+    assert_eq!(
+        names(&["three", "t", "one", "plugins/p.lua", "one"]),
+        ["one", "two", "three"]
+    );
+    let _ = home
+        .run(&["check", "thre"])
+        .expect_code(64)
+        .expect_stderr("did you mean `three`?");
+    let _ = home
+        .run(&["check", "one", "nothing-like-it"])
+        .expect_code(64);
+    let _ = home.run(&["check", "--no-such-option"]).expect_code(64);
+    let _ = home.run(&["check", "-f", "xml"]).expect_code(64);
+    let elsewhere = home.user().join("own.lua");
+    std::fs::write(&elsewhere, "check('elsewhere', function() end)").expect("a file");
+    assert_eq!(names(&[elsewhere.to_str().expect("text")]), ["elsewhere"]);
+}
+
+#[test]
+fn wrong_declarations_are_told_with_their_line() {
+    for (text, part) in [
+        (
+            "\ncheck('a', { evry = '3s' }, function() end)",
+            "did you mean `every`?",
+        ),
+        ("\ncheck('a', { every = 'soon' }, function() end)", "soon"),
+        ("\ncheck('a')", "a function"),
+        (
+            "\ncheck('a', function() end) check('a', function() end)",
+            "declared twice",
+        ),
+    ] {
+        let home = plugin(text);
+        let finished = home.run(&["check"]).expect_code(3);
+        has(&finished, part);
+        has(&finished, "plugins/p.lua:2");
+    }
+    has(
+        &plugin("local x = 1").run(&["check"]).expect_code(3),
+        "declares no check",
+    );
+}
+
+#[test]
+fn two_checks_of_one_name_are_told_apart() {
+    let home = plugin("check('same', function() end)")
+        .file("plugins/q.lua", "check('same', function() end)");
+    has(
+        &home.run(&["check"]).expect_code(3),
+        "already declared in plugins/p.lua",
+    );
+}
+
+#[test]
+fn the_stock_plugins_find_good_and_bad() {
+    let web = serve(PAGE);
+    let broken = serve(BROKEN_PAGE);
+    let greeting = serve("220 hello\r\n");
+    let home = Home::new().file("data.txt", "some text\n");
+    let data = home.path("data.txt").display().to_string();
+    let config = format!(
+        "[check.disk]\nwarn = \"100\"\ncrit = \"100\"\n[check.memory]\nwarn = \"0:\"\ncrit = \"0:\"\n\
+         [check.load]\nwarn = 1000\ncrit = 2000\n\
+         [check.web]\nplugin = \"http\"\nurl = \"http://{web}/\"\ncontains = \"hell\"\n\
+         [check.port]\nplugin = \"tcp\"\naddress = \"{greeting}\"\nexpect = \"220\"\n\
+         [check.data]\nplugin = \"file\"\npath = \"{data}\"\nage = \"1h\"\nsize = \"1:100\"\ncontains = \"text\"\n\
+         [check.me]\nplugin = \"process\"\nname = \"moonkeep\"\n\
+         [check.true]\nplugin = \"command\"\ncommand = [\"sh\", \"-c\", \"echo fine\"]\n"
+    );
+    home.write("moonkeep.toml", &config);
+    let finished = home.run(&["check"]).expect_code(0);
+    has(&finished, "8 checks: 8 ok");
+
+    let refused = closed();
+    let bad = format!(
+        "[check.disk]\ncrit = \"0\"\n[check.memory]\ncrit = \"101:\"\n[check.load]\ncrit = \"@0:1000000\"\n\
+         [check.web]\nplugin = \"http\"\nurl = \"http://{broken}/\"\n\
+         [check.text]\nplugin = \"http\"\nurl = \"http://{web}/\"\ncontains = \"bye\"\n\
+         [check.port]\nplugin = \"tcp\"\naddress = \"{refused}\"\n\
+         [check.greeting]\nplugin = \"tcp\"\naddress = \"{greeting}\"\nexpect = \"250\"\n\
+         [check.data]\nplugin = \"file\"\npath = \"{data}-not\"\n\
+         [check.size]\nplugin = \"file\"\npath = \"{data}\"\nsize = \"@0:100\"\n\
+         [check.gone]\nplugin = \"process\"\nname = \"no-such-process\"\n\
+         [check.false]\nplugin = \"command\"\ncommand = [\"sh\", \"-c\", \"echo bad; exit 2\"]\n"
+    );
+    home.write("moonkeep.toml", &bad);
+    let report = json(&home, &[]);
+    let checks = report["checks"].as_array().expect("a list");
+    assert_eq!(checks.len(), 11);
+    for check in checks {
+        assert_eq!(check["state"], "critical", "{check}");
+    }
+}
+
+#[test]
+fn every_stock_plugin_describes_its_parameters() {
+    let home = Home::new();
+    for (name, parameter) in [
+        ("disk", "paths"),
+        ("memory", "warn"),
+        ("load", "crit"),
+        ("process", "name (required)"),
+        ("tcp", "address (required)"),
+        ("http", "url (required)"),
+        ("file", "path (required)"),
+        ("command", "command (required)"),
+    ] {
+        has(
+            &home.run(&["check", "help", name]).expect_code(0),
+            parameter,
+        );
+    }
+    let _ = home
+        .run(&["check", "help", "htpp"])
+        .expect_code(64)
+        .expect_stderr("did you mean `http`?");
+}
+
+#[test]
+fn the_repository_is_a_home_whose_checks_run() {
+    let home = Home::new();
+    let repository = env!("CARGO_MANIFEST_DIR");
+    let finished = home.run(&["--home", repository, "check", "-f", "json"]);
+    let report: Value = serde_json::from_str(&finished.stdout).expect("JSON");
+    let checks = report["checks"].as_array().expect("a list");
+    let names: Vec<_> = checks
+        .iter()
+        .map(|check| check["name"].as_str().expect("text"))
+        .collect();
+    assert_eq!(names, ["disk", "load", "memory"]);
+    for check in checks {
+        assert_ne!(check["state"], "unknown", "{check}");
+    }
+}
+
+/// A monitoring plugin with this body, and the JSON of its check.
+#[track_caller]
+fn wrapped(body: &str) -> Value {
+    let home = plugin("check('n', { timeout = '5s' }, nagios('check_it'))")
+        .file("plugins/check_it", &format!("#!/bin/sh\n{body}\n"));
+    let path = home.path("plugins/check_it");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(path, mode).expect("its mode");
+    json(&home, &[])["checks"][0].clone()
+}
+
+#[test]
+fn existing_monitoring_plugins_are_understood() {
+    for (body, state, message) in [
+        ("echo 'OK - fine'", "ok", "OK - fine"),
+        (
+            "echo 'CRITICAL says the text'",
+            "ok",
+            "CRITICAL says the text",
+        ),
+        ("echo odd; exit 1", "warning", "odd"),
+        ("echo bad; exit 2", "critical", "bad"),
+        ("echo what; exit 3", "unknown", "what"),
+        (
+            "echo x; exit 4",
+            "critical",
+            "return code of 4 is out of bounds: x",
+        ),
+        (
+            "exit 127",
+            "critical",
+            "return code of 127 is out of bounds; check if plugin exists: `check_it` said nothing",
+        ),
+        (
+            "echo why >&2; exit 2",
+            "critical",
+            "`check_it` said nothing on its output, but: why",
+        ),
+        (
+            "kill -9 $$",
+            "critical",
+            "killed by signal 9: `check_it` said nothing",
+        ),
+    ] {
+        let check = wrapped(body);
+        assert_eq!(check["state"], state, "{body}: {check}");
+        assert_eq!(check["message"], message, "{body}");
+    }
+}
+
+#[test]
+fn performance_data_become_measures() {
+    let check = wrapped(
+        "echo \"DISK OK | '/a b'=5MB;10;20;0;30\"\necho 'long text | more=1s;;@3:5'\necho 'last=U'",
+    );
+    let measures = &check["measures"];
+    assert_eq!(measures[0]["name"], "/a b");
+    assert_eq!(measures[0]["value"], 5);
+    assert_eq!(measures[0]["unit"], "MB");
+    assert_eq!(measures[0]["crit"], "20");
+    assert_eq!(measures[1]["crit"], "@3:5");
+    assert_eq!(measures[2]["value"], Value::Null);
+    assert_eq!(check["message"], "DISK OK");
+}
+
+#[test]
+fn the_whole_run_can_be_one_monitoring_plugin() {
+    let home = plugin(
+        "check('a', function(c) c:measure('n', 3, '', { warn = 5 }) end)
+         check('b', function(c) c:critical('broken | pipe') end)",
+    );
+    let finished = home.run(&["check", "-f", "nagios"]).expect_code(2);
+    assert_eq!(
+        finished.stdout,
+        "MOONKEEP CRITICAL: b: broken / pipe | a::n=3;5\n[OK] a: n 3\n[CRITICAL] b: broken / pipe\n"
+    );
+}
+
+#[test]
+fn our_values_are_those_of_the_monitoring_plugins() {
+    let folder = "/usr/lib/nagios/plugins";
+    if !installed(
+        &format!("{folder}/check_dummy"),
+        "our_values_are_those_of_the_monitoring_plugins",
+    ) {
+        return;
+    }
+    for code in 0..4 {
+        let home = plugin(&format!("check('d', nagios('check_dummy {code} words'))"));
+        let report = json(&home, &[]);
+        let expected = ["ok", "warning", "critical", "unknown"][code];
+        assert_eq!(report["state"], expected);
+    }
+}
+
+#[test]
+fn a_faulty_configuration_is_unknown_and_says_the_line() {
+    let home = plugin("check('a', function() end)").config("[check.a\n");
+    let _ = home
+        .run(&["check"])
+        .expect_code(3)
+        .expect_stderr("moonkeep.toml:1");
+}
+
+#[test]
+fn globals_are_kept_between_the_checks_of_a_plugin_but_frozen() {
+    let home = plugin(
+        "words = 'shared'
+         check('reads', function() return words .. ' ' .. type(http) end)
+         check('state', function(c) c.state.n = (c.state.n or 0) + 1 return tostring(c.state.n) end)",
+    );
+    let report = json(&home, &[]);
+    assert_eq!(report["checks"][0]["message"], "shared table");
+    assert_eq!(report["checks"][1]["message"], "1");
+}

@@ -1,0 +1,189 @@
+//! Running chosen checks, all at the same time, each within its time limit.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use mlua::{Lua, MultiValue};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::plugin;
+use super::probe::{Findings, Probe};
+use super::result::{Outcome, Report};
+use super::state::State;
+use super::suite::{Labels, Runnable, Suite, Work};
+use crate::limits;
+use crate::lua::errors::{FAILURE_CODE, Failure, Raised};
+use crate::lua::process::Tap;
+
+/// Runs the chosen entries of a suite; `done` hears of each outcome as it comes. Cancel safe: dropping it ends
+/// every check and kills the process groups of their commands.
+pub async fn run(suite: &Suite, chosen: &[usize], mut done: impl FnMut(&Outcome)) -> Report {
+    let places = Arc::new(Semaphore::new(limits::CHECKS_AT_ONCE));
+    let mut tasks = JoinSet::new();
+    let mut outcomes: Vec<Option<Outcome>> = Vec::new();
+    for at in chosen {
+        let entry = &suite.entries[*at];
+        let slot = outcomes.len();
+        match &entry.work {
+            Work::Faulty(outcome) => {
+                done(outcome);
+                outcomes.push(Some((**outcome).clone()));
+            }
+            Work::Run(runnable) => {
+                outcomes.push(None);
+                let (name, labels) = (entry.name.clone(), entry.labels.clone());
+                let (runnable, places) = ((**runnable).clone(), Arc::clone(&places));
+                tasks.spawn_local(async move {
+                    let _place = places.acquire().await;
+                    (slot, run_one(name, labels, runnable).await)
+                });
+            }
+        }
+    }
+    while let Some(joined) = tasks.join_next().await {
+        match joined {
+            Ok((slot, outcome)) => {
+                done(&outcome);
+                outcomes[slot] = Some(outcome);
+            }
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+    Report::new(outcomes.into_iter().flatten().collect())
+}
+
+async fn run_one(name: String, labels: Labels, runnable: Runnable) -> Outcome {
+    let Runnable { check, state } = runnable;
+    let limit = check.options.timeout.unwrap_or(limits::CHECK_TIMEOUT);
+    let begin = Instant::now();
+    let probe = Probe {
+        name: Rc::from(name.as_str()),
+        findings: Rc::default(),
+        deadline: begin + limit,
+    };
+    let tap = Tap::default();
+    let object = state
+        .lua()
+        .create_userdata(probe.clone())
+        .and_then(|object| {
+            object.set_user_value(&check.memory)?;
+            Ok(object)
+        });
+    let ended = match object {
+        Ok(object) => {
+            let run = state.run(&check.function, object, Some(probe.deadline));
+            Tapped {
+                run,
+                lua: state.lua(),
+                tap: &tap,
+            }
+            .await
+        }
+        Err(error) => Err(Failure::Raised(Raised {
+            message: error.to_string(),
+            ..Raised::default()
+        })),
+    };
+    let took = begin.elapsed();
+    let findings = probe.findings.take();
+    let mut outcome = judge(findings, ended, state.lua(), limit, &tap);
+    outcome.name = name;
+    outcome.duration_seconds = took.as_secs_f64();
+    outcome.tags = check.options.tags;
+    outcome.file = labels.file;
+    outcome
+}
+
+/// From what a check found and how it ended to its outcome.
+fn judge(
+    mut findings: Findings,
+    ended: Result<MultiValue, Failure>,
+    lua: &Lua,
+    limit: Duration,
+    tap: &Tap,
+) -> Outcome {
+    let mut traceback = None;
+    let mut said = None;
+    match ended {
+        Ok(mut values) => match plugin::returned(values.pop_front(), lua) {
+            Ok(text) => said = text,
+            Err(why) => findings.complain(State::Unknown, why),
+        },
+        Err(Failure::Raised(raised)) => {
+            let (state, message) = blame(&raised);
+            if state == State::Unknown {
+                traceback = raised.traceback;
+            }
+            findings.complain(state, message);
+        }
+        Err(Failure::TimedOut { place, .. }) => {
+            findings.complain(State::Critical, late(limit, place, tap));
+        }
+    }
+    Outcome {
+        state: findings.state,
+        message: shortened(findings.message(said)),
+        measures: findings.measures,
+        traceback,
+        details: findings.details,
+        ..Outcome::unknown("", "", String::new())
+    }
+}
+
+/// A host call that the world refused is critical, with its sentence; everything else is a fault of the check.
+fn blame(raised: &Raised) -> (State, String) {
+    if raised.code.as_deref() != Some(FAILURE_CODE) {
+        return (State::Unknown, raised.message.clone());
+    }
+    let sentence = raised
+        .data
+        .as_ref()
+        .and_then(|data| serde_json::from_str::<serde_json::Value>(data.as_str()).ok())
+        .and_then(|data| Some(data.get("message")?.as_str()?.to_owned()));
+    (
+        State::Critical,
+        sentence.unwrap_or_else(|| raised.message.clone()),
+    )
+}
+
+fn late(limit: Duration, place: Option<String>, tap: &Tap) -> String {
+    let mut text = format!("timed out after {} s", limit.as_secs_f64());
+    if let Some(place) = place {
+        text.push_str(&format!(", still computing at {place}"));
+    }
+    let output = tap.text();
+    if !output.trim().is_empty() {
+        text.push_str(&format!("; output so far: {}", output.trim()));
+    }
+    text
+}
+
+fn shortened(mut text: String) -> String {
+    if text.len() > limits::CHECK_OUTPUT_BYTES {
+        let fits = (0..=limits::CHECK_OUTPUT_BYTES).rev();
+        let end = fits.into_iter().find(|at| text.is_char_boundary(*at));
+        text.truncate(end.unwrap_or(0));
+        text.push_str(" [...]");
+    }
+    text
+}
+
+/// Sets where commands show their output before each step of a check: several checks share one Lua state.
+struct Tapped<'a, F> {
+    run: F,
+    lua: &'a Lua,
+    tap: &'a Tap,
+}
+
+impl<F: Future + Unpin> Future for Tapped<'_, F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.lua.set_app_data(self.tap.clone());
+        Pin::new(&mut self.run).poll(context)
+    }
+}
