@@ -2,7 +2,7 @@
 
 use super::alphabet::Peer;
 use super::asking::{Asker, What};
-use super::generation::{Stage, Worker};
+use super::generation::{Stage, Step, Worker};
 use super::requests::{Request, RequestKey, State};
 use super::scripts::{Phase, Reload, Script, Then};
 use super::timers::Timer;
@@ -84,7 +84,11 @@ impl Engine {
                 assert_eq!(script.queue.len(), 0, "{name} has failed: nothing waits");
             }
             Phase::Starting(generation) => {
-                assert_eq!(stage(*generation), Some(&Stage::Starting), "{name} starts");
+                let found = stage(*generation);
+                assert!(
+                    matches!(found, Some(Stage::Starting | Stage::Leaving(Step::Kill))),
+                    "{name} starts: {found:?}"
+                );
             }
             Phase::Ready(generation, reload) => {
                 let found = stage(*generation);
