@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::harness::{Home, Program, installed, wait_for, wait_until};
+use super::harness::{BINARY, Home, Program, installed, wait_for, wait_until};
 
 fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -159,6 +159,32 @@ fn the_python_client_waits_for_a_daemon_that_is_restarted() {
     let _daemon = home.up();
     let output = waiting.wait_with_output().expect("our own child");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "hello late\n");
+}
+
+/// `cargo test` builds the examples beside the binary under test; with `--test it` it does not.
+#[test]
+fn the_rust_client_gets_answers_and_errors() {
+    let example = Path::new(BINARY).with_file_name("examples").join("client");
+    if !example.is_file() {
+        eprintln!(
+            "skipped: {} is not built; run the whole of cargo test",
+            example.display()
+        );
+        return;
+    }
+    let home = stock();
+    let _daemon = home.up();
+    let socket = home.socket();
+    let socket = socket.to_str().expect("a plain path");
+    let run = |words: &[&str]| {
+        home.program(&example)
+            .args(&[&[socket], words].concat())
+            .run()
+    };
+    assert_eq!(run(&["greeter", "greet", "name=Ada"]).ok(), "hello Ada\n");
+    run(&["greeter", "gret"])
+        .expect_code(1)
+        .expect_stderr("unknown_handler");
 }
 
 #[test]

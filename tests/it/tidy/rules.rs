@@ -336,7 +336,7 @@ pub(super) fn no_flags(file: &File) -> Vec<Fault> {
     for name in ["active_client", "current_client", "is_connected"] {
         found.extend(file.has_word(name));
     }
-    if matches!(file.module(), "engine" | "daemon") {
+    if file.is_pure() {
         found.extend(file.has_word("Notify"));
     }
     found
