@@ -2,6 +2,11 @@
 //!
 //! The kind of a parameter is that of its default. A parameter without a default is required and takes any kind.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "values of Lua, not an enum of ours: they may grow"
+)]
+
 use std::collections::BTreeMap;
 
 use mlua::{IntoLua, Lua, Value};
@@ -143,7 +148,7 @@ fn to_lua(lua: &Lua, written: &Written, default: &Value) -> mlua::Result<Value> 
                 .map(str::trim)
                 .collect::<Vec<_>>()
                 .into_lua(lua),
-            _text => text.as_str().into_lua(lua),
+            _ => text.as_str().into_lua(lua),
         },
     }
 }
@@ -184,10 +189,10 @@ fn fitted(lua: &Lua, value: Value, default: &Value) -> Result<Value, &'static st
                 .to_string()
                 .and_then(|text| text.into_lua(lua))
                 .map_err(|_| "a text"),
-            _other => Err("a text"),
+            _ => Err("a text"),
         },
         Value::Table(_) if !value.is_table() => vec![value].into_lua(lua).map_err(|_| "a list"),
-        _fits => Ok(value),
+        _ => Ok(value),
     }
 }
 

@@ -1,5 +1,10 @@
 //! Reading what Lua code hands over: tables of named options, times. Misuse is told with what was expected.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "values of Lua, not an enum of ours: they may grow"
+)]
+
 use std::time::Duration;
 
 use mlua::{FromLua, Lua, Table, Value};
@@ -25,7 +30,7 @@ impl Named {
             let (key, _) = pair?;
             let key = match &key {
                 Value::String(text) => text.to_string_lossy(),
-                _other => key.to_string()?,
+                _ => key.to_string()?,
             };
             if !known.contains(&key.as_str()) {
                 let hint = nearest(&key, known.iter().copied())
@@ -84,7 +89,7 @@ pub fn duration(value: &Value) -> Result<Duration, String> {
         Value::String(text) => {
             duration_text(&text.to_string_lossy()).map_err(|why| format!("is no time: {why}"))
         }
-        _other => Err(format!(
+        _ => Err(format!(
             "is a {}; a time is a number of seconds or text like \"30s\"",
             value.type_name()
         )),

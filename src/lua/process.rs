@@ -2,6 +2,11 @@
 //!
 //! A command has its own process group. When its caller is cancelled or its time is up, the whole group is killed.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "enums of mlua and of the system, not ours: they may grow"
+)]
+
 use std::cell::RefCell;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -153,7 +158,7 @@ pub fn words(what: &str, lua: &Lua, command: Value) -> mlua::Result<Vec<String>>
                 "{what}: the command is a list of words, all of them text"
             ))
         })?,
-        _other => {
+        _ => {
             return Err(misuse(format!(
                 "{what}: the command is text or a list of words, not a {kind}"
             )));
@@ -256,7 +261,7 @@ fn cannot_start(name: &str, error: &io::Error) -> mlua::Error {
         io::ErrorKind::PermissionDenied => {
             "it is not executable; allow it with: chmod +x".to_owned()
         }
-        _other => super::tcp::plain(error),
+        _ => super::tcp::plain(error),
     };
     failure(format!("cannot run `{name}`: {why}"))
 }
