@@ -3,15 +3,32 @@
 //! A command is a file with `Args` (what can be typed) and `run` (what is done), and a variant of
 //! [`Command`]. It returns how it ended; the failure's words are printed here, once.
 
+mod answers;
+mod call;
 mod check;
 mod completions;
+mod control;
+mod down;
+mod eval;
+mod events;
 pub(crate) mod exit;
 mod init;
+mod list;
+mod logs;
+mod names;
 pub(crate) mod output;
+mod params;
+mod report;
 mod run;
+mod shell;
+mod status;
 mod stock;
+mod table;
+mod talk;
+mod up;
 mod version;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,6 +37,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::options::value::duration_text;
 use crate::paths::Home;
+use crate::proto::messages::Verb;
 
 use exit::{Exit, Failure};
 use output::{Color, Output};
@@ -92,6 +110,32 @@ impl Globals {
 enum Command {
     /// Make a home: configuration, a first script, editor types
     Init(init::Args),
+    /// Start the daemon, in the foreground or with -d in the background
+    Up(up::Args),
+    /// Stop the daemon and all scripts, and wait until they are gone
+    Down(down::Args),
+    /// Show the daemon and its scripts
+    Status(status::Args),
+    /// List the scripts and their handlers
+    List(list::Args),
+    /// Call a handler of a script and print its answer
+    Call(call::Args),
+    /// Start a script, or all
+    Start(control::Args),
+    /// Stop a script, or all
+    Stop(control::Args),
+    /// Stop and start a script, or all
+    Restart(control::Args),
+    /// Serve with a new generation, without losing a request
+    Reload(control::Args),
+    /// Print the log of a script, or the daemon's
+    Logs(logs::Args),
+    /// Show what scripts emit, as it happens
+    Events(events::Args),
+    /// Evaluate Lua inside a script that serves
+    Eval(eval::Args),
+    /// Talk to the daemon: completion, history, one connection that is kept
+    Shell(shell::Args),
     /// Run health checks now, without a daemon
     Check(check::Args),
     /// Run one script in the foreground, without a daemon
@@ -110,7 +154,10 @@ pub fn main() -> ExitCode {
         Err(error) => return said_by_clap(&error).into(),
     };
     let output = typed.globals.output();
-    let ended = dispatch(&typed.globals, &output, typed.command);
+    // A fault of ours has its own exit code; its words were printed where it happened.
+    let run = || dispatch(&typed.globals, &output, typed.command);
+    let ended = catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|_fault| Err(Failure::silent(Exit::Internal)));
     let exit = ended.unwrap_or_else(|failure| {
         output.failure(&failure);
         failure.exit
@@ -121,6 +168,19 @@ pub fn main() -> ExitCode {
 fn dispatch(globals: &Globals, output: &Output, command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Init(args) => init::run(globals, output, &args),
+        Command::Up(args) => up::run(globals, output, &args),
+        Command::Down(args) => down::run(globals, output, &args),
+        Command::Status(args) => status::run(globals, output, &args),
+        Command::List(args) => list::run(globals, output, &args),
+        Command::Call(args) => call::run(globals, output, &args),
+        Command::Start(args) => control::run(globals, output, Verb::Start, &args),
+        Command::Stop(args) => control::run(globals, output, Verb::Stop, &args),
+        Command::Restart(args) => control::run(globals, output, Verb::Restart, &args),
+        Command::Reload(args) => control::run(globals, output, Verb::Reload, &args),
+        Command::Logs(args) => logs::run(globals, output, &args),
+        Command::Events(args) => events::run(globals, output, &args),
+        Command::Eval(args) => eval::run(globals, output, &args),
+        Command::Shell(args) => shell::run(globals, output, &args),
         Command::Check(args) => check::run(globals, output, &args),
         Command::Run(args) => run::run(globals, output, &args),
         Command::Completions(args) => completions::run(output, &args),

@@ -75,6 +75,23 @@ impl Output {
         }
     }
 
+    /// The same, with or without JSON.
+    pub(crate) fn in_json(&self, json: bool) -> Output {
+        Output {
+            json,
+            ..self.clone()
+        }
+    }
+
+    /// The same, without remarks.
+    pub(crate) fn quietly(&self) -> Output {
+        Output {
+            quiet: true,
+            verbose: false,
+            ..self.clone()
+        }
+    }
+
     /// Whether a person looks at stderr: progress bars are for them.
     pub(crate) fn shows_progress(&self) -> bool {
         self.stderr.terminal && !self.quiet && !self.json

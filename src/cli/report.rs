@@ -1,0 +1,201 @@
+//! What the daemon answers to `status` and `list`, as far as it is shown. Fields that a daemon of
+//! another version does not send are empty.
+
+use serde::Deserialize;
+
+use super::output::{Output, Paint};
+use super::table::{self, Cell};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Status {
+    pub(crate) version: String,
+    pub(crate) uuid: String,
+    pub(crate) pid: u32,
+    pub(crate) uptime_seconds: f64,
+    pub(crate) home: String,
+    pub(crate) socket: String,
+    pub(crate) clients: u64,
+    /// What is wrong with `moonkeep.toml`, if anything is.
+    pub(crate) config_error: Option<String>,
+    pub(crate) scripts: Vec<Script>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Script {
+    pub(crate) name: String,
+    pub(crate) state: String,
+    pub(crate) pid: Option<u32>,
+    pub(crate) generation: u64,
+    pub(crate) restarts: u64,
+    pub(crate) in_flight: u64,
+    pub(crate) queued: u64,
+    pub(crate) memory_bytes: Option<u64>,
+    pub(crate) last_error: Option<String>,
+    pub(crate) handlers: Option<Vec<Handler>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Handler {
+    pub(crate) name: String,
+    pub(crate) delivery: String,
+}
+
+impl Status {
+    /// `4 scripts: 3 ready, 1 failed`
+    pub(crate) fn counts(&self) -> String {
+        let total = match self.scripts.len() {
+            0 => return "no scripts".to_owned(),
+            1 => "1 script".to_owned(),
+            count => format!("{count} scripts"),
+        };
+        let states = [
+            "ready", "starting", "draining", "backoff", "failed", "stopped",
+        ];
+        let counted: Vec<String> = states
+            .iter()
+            .map(|state| {
+                (
+                    state,
+                    self.scripts.iter().filter(|s| s.state == *state).count(),
+                )
+            })
+            .filter(|(_, count)| *count > 0)
+            .map(|(state, count)| format!("{count} {state}"))
+            .collect();
+        format!("{total}: {}", counted.join(", "))
+    }
+
+    /// The whole answer for people.
+    pub(crate) fn lines(&self, output: &Output) -> Vec<String> {
+        let mut lines = vec![
+            format!(
+                "{} {} running for {}",
+                output.paint(Paint::Bold, "moonkeep"),
+                self.version,
+                uptime(self.uptime_seconds)
+            ),
+            format!("UUID: {}", self.uuid),
+            format!("PID: {}", self.pid),
+            format!("Home: {}", output.shown(&self.home)),
+            format!("Socket: {}", output.shown(&self.socket)),
+            format!("Clients: {}", self.clients),
+            format!("Scripts: {}", self.counts()),
+        ];
+        if let Some(error) = &self.config_error {
+            let text = format!("moonkeep.toml is faulty, the one before applies: {error}");
+            lines.push(output.paint(Paint::Bad, &output.shown(&text)));
+        }
+        if !self.scripts.is_empty() {
+            lines.push(String::new());
+            lines.extend(self.table(output));
+        }
+        lines.extend(self.errors(output));
+        lines
+    }
+
+    fn table(&self, output: &Output) -> Vec<String> {
+        let head = [
+            "NAME", "STATE", "PID", "GEN", "RESTARTS", "RUNNING", "QUEUED", "MEMORY",
+        ];
+        let rows: Vec<Vec<Cell>> = self.scripts.iter().map(row).collect();
+        table::lines(output, &head, &rows)
+    }
+
+    /// Each script's last error, below the table.
+    fn errors(&self, output: &Output) -> Vec<String> {
+        let mut lines = Vec::new();
+        for script in &self.scripts {
+            if let Some(error) = &script.last_error {
+                lines.push(String::new());
+                let name = output.paint(Paint::Bad, &script.name);
+                lines.push(format!("{name}: {}", output.shown(error.trim_end())));
+            }
+        }
+        lines
+    }
+}
+
+fn row(script: &Script) -> Vec<Cell> {
+    vec![
+        Cell::new(&script.name),
+        Cell::new(&script.state).painted(paint_of(&script.state)),
+        Cell::new(script.pid.map_or("-".to_owned(), |pid| pid.to_string())),
+        Cell::new(script.generation.to_string()),
+        Cell::new(script.restarts.to_string()),
+        Cell::new(script.in_flight.to_string()),
+        Cell::new(script.queued.to_string()),
+        Cell::new(script.memory_bytes.map_or("-".to_owned(), memory)),
+    ]
+}
+
+pub(crate) fn paint_of(state: &str) -> Paint {
+    match state {
+        "ready" => Paint::Good,
+        "failed" => Paint::Bad,
+        "stopped" => Paint::Dim,
+        _ => Paint::Warn,
+    }
+}
+
+fn memory(bytes: u64) -> String {
+    const KIB: f64 = 1024.0;
+    let kib = bytes as f64 / KIB;
+    if kib < KIB {
+        format!("{kib:.0} KiB")
+    } else {
+        format!("{:.1} MiB", kib / KIB)
+    }
+}
+
+fn uptime(seconds: f64) -> String {
+    // A daemon's age in whole seconds fits.
+    let whole = seconds.max(0.0) as u64;
+    let (days, hours, minutes) = (whole / 86_400, whole / 3_600 % 24, whole / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{whole} s"),
+        (0, 0, minutes) => format!("{minutes} min {} s", whole % 60),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::output::Color;
+    use super::*;
+
+    #[test]
+    fn a_status_is_shown_as_a_table_with_the_errors_below() {
+        let status: Status = serde_json::from_str(
+            r#"{"version":"0.1.0","uuid":"u","pid":7,"uptime_seconds":3725.2,"home":"/h","socket":"/s","clients":1,
+            "scripts":[{"name":"a","state":"ready","pid":8,"generation":2,"restarts":0,"in_flight":1,"queued":0,"memory_bytes":2097152,"last_error":null},
+            {"name":"broken","state":"failed","pid":null,"generation":3,"restarts":2,"in_flight":0,"queued":0,"memory_bytes":null,"last_error":"scripts/broken.lua:3: oops"}]}"#,
+        )
+        .expect("a status");
+        let output = Output::new(Color::Never, false, false, false);
+        let expected = "\
+moonkeep 0.1.0 running for 1 h 2 min
+UUID: u
+PID: 7
+Home: /h
+Socket: /s
+Clients: 1
+Scripts: 2 scripts: 1 ready, 1 failed
+
+NAME    STATE   PID  GEN  RESTARTS  RUNNING  QUEUED  MEMORY
+a       ready   8    2    0         1        0       2.0 MiB
+broken  failed  -    3    2         0        0       -
+
+broken: scripts/broken.lua:3: oops";
+        assert_eq!(status.lines(&output).join("\n"), expected);
+    }
+
+    #[test]
+    fn times_are_short() {
+        let shown = [5.9, 65.0, 7_260.0, 90_000.0].map(uptime);
+        assert_eq!(shown, ["5 s", "1 min 5 s", "2 h 1 min", "1 d 1 h"]);
+    }
+}

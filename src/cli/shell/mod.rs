@@ -1,0 +1,248 @@
+//! `moonkeep shell`: a prompt that stays connected, or a batch of commands from a pipe.
+
+mod complete;
+mod editor;
+mod line;
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use crate::client::Notice;
+use crate::client::wire::{ConnectOptions, Status};
+use crate::paths::make_private;
+use crate::proto::messages::{Body, Command, Encoding};
+
+use super::Globals;
+use super::answers::{self, Shower};
+use super::exit::{Exit, Failure};
+use super::output::Output;
+use super::report::Script;
+use super::talk::{self, Ask, Patience, Start, Talk, words_of};
+use super::{control, list, status};
+
+use complete::Names;
+use editor::{Reader, Typed};
+use line::{Line, Style};
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Reads commands from a pipe too: echo status | moonkeep shell. The exit code is then the highest of all."
+)]
+pub(crate) struct Args {}
+
+/// How long a command waits for a daemon that is away.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the prompt waits for fresh names to complete.
+const NAMES_WITHIN: Duration = Duration::from_millis(150);
+
+pub(crate) fn run(globals: &Globals, output: &Output, _args: &Args) -> Result<Exit, Failure> {
+    let home = globals.home()?;
+    let options = ConnectOptions::new(home.runtime().socket()).keep();
+    talk::converse_with(output, home, options, Start::IfConfigured, async |talk| {
+        let is_person = std::io::stdin().is_terminal();
+        // Connects, or says why it cannot.
+        talk.result(Ask::now(
+            Command::Ping {
+                client: None,
+                timestamp: None,
+            },
+            None,
+        ))
+        .await?;
+        let mut shell = Shell {
+            globals,
+            output,
+            talk,
+            is_person,
+            worst: Exit::Ok,
+            names: Names::default(),
+        };
+        shell.run().await
+    })
+}
+
+struct Shell<'a, 't> {
+    globals: &'a Globals,
+    output: &'a Output,
+    talk: &'a mut Talk<'t>,
+    is_person: bool,
+    /// Of a batch.
+    worst: Exit,
+    names: Names,
+}
+
+impl Shell<'_, '_> {
+    async fn run(&mut self) -> Result<Exit, Failure> {
+        let mut reader = self.reader()?;
+        if self.is_person {
+            self.greet();
+        }
+        loop {
+            self.learn_names().await;
+            reader.ask(self.names.clone());
+            match self.next_line(&mut reader).await {
+                Some(Typed::Line(text)) => {
+                    if !self.execute(&text).await? {
+                        break;
+                    }
+                }
+                Some(Typed::Interrupted) => {}
+                Some(Typed::End) => break,
+                Some(Typed::Broken(why)) => {
+                    let text = format!("cannot read what is typed: {why}. Try another terminal");
+                    return Err(Failure::new(Exit::Failed, text));
+                }
+                None => return Err(Failure::silent(Exit::Internal)),
+            }
+        }
+        Ok(if self.is_person { Exit::Ok } else { self.worst })
+    }
+
+    fn reader(&self) -> Result<Reader, Failure> {
+        let made = if self.is_person {
+            let state = self.talk.home().state();
+            // Without the folder there is no history, nothing worse.
+            let _no_history = make_private(&state);
+            Reader::terminal(state.join("shell_history"))
+        } else {
+            Reader::pipe()
+        };
+        made.map_err(|why| {
+            let text = format!("the terminal cannot be used: {why}. Send commands through a pipe");
+            Failure::new(Exit::Failed, text)
+        })
+    }
+
+    fn greet(&self) {
+        if let Status::Up(daemon) = self.talk.client().status() {
+            self.output.note(&format!(
+                "Connected to the moonkeep daemon (UUID: {daemon}). help lists the commands, Ctrl-D leaves."
+            ));
+        }
+    }
+
+    /// The next line; meanwhile notices are shown above the prompt.
+    async fn next_line(&mut self, reader: &mut Reader) -> Option<Typed> {
+        loop {
+            tokio::select! {
+                // Cancel safe: a channel's recv.
+                typed = reader.next() => return typed,
+                // Cancel safe: a channel's recv.
+                notice = self.talk.notice() => self.show_notice(reader, &notice),
+            }
+        }
+    }
+
+    fn show_notice(&self, reader: &mut Reader, notice: &Notice) {
+        let (text, important) = words_of(notice);
+        // The greeting has said it.
+        let is_first = matches!(notice, Notice::Up { again: false, .. });
+        let wanted = important || (self.is_person && !is_first) || self.output.verbose;
+        if wanted && !reader.print(&format!("moonkeep: {text}")) {
+            self.output.warn(&text);
+        }
+    }
+
+    async fn learn_names(&mut self) {
+        let is_up = matches!(self.talk.client().status(), Status::Up(_));
+        if !self.is_person || !is_up {
+            return;
+        }
+        let asked = self
+            .talk
+            .result(Ask::now(Command::List, Some(NAMES_WITHIN)));
+        // Names of before are good enough where a daemon is slow or away.
+        if let Ok(result) = asked.await
+            && let Ok(scripts) = status::read::<Vec<Script>>(&result)
+        {
+            self.names = Names::of(&scripts);
+        }
+    }
+
+    /// Does what one line says. `false`: leave.
+    async fn execute(&mut self, text: &str) -> Result<bool, Failure> {
+        self.forget_interrupts().await;
+        let ended = match line::read(text) {
+            Line::Nothing => Ok(Exit::Ok),
+            Line::Leave => return Ok(false),
+            Line::Help => self.output.line(&line::help()).map(|()| Exit::Ok),
+            Line::Wrong(refusal) => Err(Failure::refused(&refusal)),
+            Line::Ask { style, id, command } => {
+                let mut ask = Ask::now(command, self.globals.timeout);
+                ask.id = id.unwrap_or(ask.id);
+                ask.patience = Patience::For(PATIENCE);
+                self.ask(style, ask).await
+            }
+        };
+        let exit = match ended {
+            Ok(exit) => exit,
+            // Nobody reads us any more.
+            Err(failure) if failure.exit == Exit::Ok => return Err(failure),
+            Err(failure) => {
+                self.output.failure(&failure);
+                failure.exit
+            }
+        };
+        if exit.code() > self.worst.code() {
+            self.worst = exit;
+        }
+        Ok(true)
+    }
+
+    /// A Ctrl-C that was meant for the command before does not cancel the next one.
+    async fn forget_interrupts(&mut self) {
+        while tokio::time::timeout(Duration::ZERO, self.talk.interrupted())
+            .await
+            .is_ok()
+        {}
+    }
+
+    async fn ask(&mut self, style: Style, mut ask: Ask) -> Result<Exit, Failure> {
+        let json = self.output.json || style == Style::Json;
+        let output = &self.output.in_json(json);
+        if json || (style == Style::Plain && has_own_form(&ask.command)) {
+            return self.ask_in_form(output, json, ask).await;
+        }
+        ask.encoding = Encoding::Text;
+        let mut shower = Shower::new(output, ask.id.clone());
+        let end = self.talk.ask(ask, &mut |body| shower.piece(body)).await?;
+        end.exit(shower.end(&end.body))
+    }
+
+    async fn ask_in_form(
+        &mut self,
+        output: &Output,
+        json: bool,
+        ask: Ask,
+    ) -> Result<Exit, Failure> {
+        let command = ask.command.clone();
+        let mut shower = Shower::new(output, ask.id.clone());
+        let end = self.talk.ask(ask, &mut |body| shower.piece(body)).await?;
+        let result = match &end.body {
+            Body::Ok { result, .. } if !json => result,
+            other => return end.exit(shower.end(other)),
+        };
+        end.exit(match command {
+            Command::Status => status::show(output, result).map(|()| Exit::Ok),
+            Command::List => list::show(output, result).map(|()| Exit::Ok),
+            Command::Control { verb, script } => {
+                let name = script.as_ref().map(|name| name.as_str().to_owned());
+                control::show(output, verb, name.as_deref(), result)
+            }
+            _ => shower.end(&end.body),
+        })
+    }
+}
+
+/// Commands whose answers are shown in another form than the text protocol's.
+fn has_own_form(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Status
+            | Command::List
+            | Command::Control { .. }
+            | Command::Call(_)
+            | Command::Eval { .. }
+            | Command::Events { .. }
+    )
+}

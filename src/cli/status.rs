@@ -1,0 +1,45 @@
+//! `moonkeep status`: the daemon and its scripts.
+
+use crate::proto::messages::{Command, Payload};
+
+use super::Globals;
+use super::answers;
+use super::exit::{Exit, Failure};
+use super::output::Output;
+use super::report::Status;
+use super::talk::{Ask, Start, converse};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(globals: &Globals, output: &Output, _args: &Args) -> Result<Exit, Failure> {
+    let ask = Ask::now(Command::Status, globals.timeout);
+    converse(globals, output, Start::Never, async |talk| {
+        let result = talk.result(ask).await?;
+        show(output, &result)?;
+        Ok(Exit::Ok)
+    })
+}
+
+/// Prints the answer to `status`.
+pub(crate) fn show(output: &Output, result: &Payload) -> Result<(), Failure> {
+    if output.json {
+        return output.json(&answers::raw(result));
+    }
+    let status: Status = read(result)?;
+    for line in status.lines(output) {
+        output.line(&line)?;
+    }
+    Ok(())
+}
+
+/// Reads an answer of the daemon itself.
+pub(crate) fn read<T: serde::de::DeserializeOwned>(result: &Payload) -> Result<T, Failure> {
+    let raw = answers::raw(result);
+    serde_json::from_str(raw.get()).map_err(|error| {
+        Failure::new(
+            Exit::Internal,
+            format!("the daemon's answer cannot be read: {error}. Is it of another version? Restart it with: moonkeep down, moonkeep up -d"),
+        )
+    })
+}
