@@ -18,26 +18,26 @@ pub(crate) fn run(globals: &Globals, output: &Output, _args: &Args) -> Result<Ex
     let ask = Ask::now(Command::List, globals.timeout);
     converse(globals, output, Start::Never, async |talk| {
         let result = talk.result(ask).await?;
-        show(output, &result)?;
-        Ok(Exit::Ok)
+        show(output, &result)
     })
 }
 
 /// Prints the answer to `list`.
-pub(crate) fn show(output: &Output, result: &Payload) -> Result<(), Failure> {
+pub(crate) fn show(output: &Output, result: &Payload) -> Result<Exit, Failure> {
     if output.json {
-        return output.json(&answers::raw(result));
+        output.json(&answers::raw(result))?;
+        return Ok(Exit::Ok);
     }
     let scripts: Vec<Script> = read(result)?;
     if scripts.is_empty() {
         output.note("No scripts yet. Put a .lua file or an executable into scripts/.");
-        return Ok(());
+        return Ok(Exit::Ok);
     }
     let rows: Vec<Vec<Cell>> = scripts.iter().map(row).collect();
     for line in table::lines(output, &["NAME", "STATE", "HANDLERS"], &rows) {
         output.line(&line)?;
     }
-    Ok(())
+    Ok(Exit::Ok)
 }
 
 fn row(script: &Script) -> Vec<Cell> {

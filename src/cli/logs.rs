@@ -130,7 +130,7 @@ fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = match open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let packed = path.with_added_extension("gz");
+            let packed = with_gz(path);
             match open(&packed) {
                 Ok(_) => return read_whole(&packed),
                 // Rotated away: the oldest log goes.
@@ -146,6 +146,12 @@ fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
         file.read_to_end(&mut text)?;
     }
     Ok(text)
+}
+
+fn with_gz(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".gz");
+    name.into()
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -207,12 +207,12 @@ fn write_out(pieces: &[&[u8]]) -> Result<(), Failure> {
         }
         stdout.flush()
     };
-    write().map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Failure::silent(Exit::Ok),
-        _ => Failure::new(
-            Exit::Failed,
-            format!("cannot write the result: {error}. Make room, or send it elsewhere"),
-        ),
+    write().map_err(|error| {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Failure::silent(Exit::Ok);
+        }
+        let text = format!("cannot write the result: {error}. Make room, or send it elsewhere");
+        Failure::new(Exit::Failed, text)
     })
 }
 

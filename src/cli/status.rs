@@ -16,21 +16,21 @@ pub(crate) fn run(globals: &Globals, output: &Output, _args: &Args) -> Result<Ex
     let ask = Ask::now(Command::Status, globals.timeout);
     converse(globals, output, Start::Never, async |talk| {
         let result = talk.result(ask).await?;
-        show(output, &result)?;
-        Ok(Exit::Ok)
+        show(output, &result)
     })
 }
 
 /// Prints the answer to `status`.
-pub(crate) fn show(output: &Output, result: &Payload) -> Result<(), Failure> {
+pub(crate) fn show(output: &Output, result: &Payload) -> Result<Exit, Failure> {
     if output.json {
-        return output.json(&answers::raw(result));
+        output.json(&answers::raw(result))?;
+        return Ok(Exit::Ok);
     }
     let status: Status = read(result)?;
     for line in status.lines(output) {
         output.line(&line)?;
     }
-    Ok(())
+    Ok(Exit::Ok)
 }
 
 /// Reads an answer of the daemon itself.

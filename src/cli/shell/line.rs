@@ -2,7 +2,7 @@
 
 use crate::proto::codec::{COMMANDS, decode_client};
 use crate::proto::ids::RequestId;
-use crate::proto::messages::{Command, ErrorCode, FromClient, Refusal};
+use crate::proto::messages::{Command, ErrorCode, FromClient, Question, Refusal};
 
 /// How the answer is to be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,19 +53,28 @@ pub(super) fn read(typed: &str) -> Line {
     let (style, rest) = style_of(typed);
     match decode_client(rest.as_bytes()) {
         FromClient::Malformed(malformed) => Line::Wrong(malformed.refusal),
-        FromClient::Question(question) => match question.command {
-            Command::Nothing => Line::Nothing,
-            Command::Bye => Line::Leave,
-            Command::Hello(_) | Command::Ack(_) => Line::Wrong(Refusal::new(
-                ErrorCode::BadRequest,
-                "the shell greets the daemon and reads its acknowledgements itself; leave this out",
-            )),
-            command => Line::Ask {
-                style,
-                id: question.id,
-                command,
-            },
-        },
+        FromClient::Question(question) => meaning(style, question),
+    }
+}
+
+fn meaning(style: Style, question: Question) -> Line {
+    let command = question.command;
+    if command == Command::Nothing {
+        return Line::Nothing;
+    }
+    if command == Command::Bye {
+        return Line::Leave;
+    }
+    if matches!(command, Command::Hello(_) | Command::Ack(_)) {
+        return Line::Wrong(Refusal::new(
+            ErrorCode::BadRequest,
+            "the shell greets the daemon and reads its acknowledgements itself; leave this out",
+        ));
+    }
+    Line::Ask {
+        style,
+        id: question.id,
+        command,
     }
 }
 
@@ -105,10 +114,11 @@ mod tests {
     use super::*;
 
     fn style(typed: &str) -> Style {
-        match read(typed) {
-            Line::Ask { style, .. } => style,
-            other => panic!("{typed}: {other:?}"),
-        }
+        let line = read(typed);
+        let Line::Ask { style, .. } = line else {
+            panic!("{typed}: {line:?}");
+        };
+        style
     }
 
     #[test]

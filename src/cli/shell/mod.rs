@@ -10,10 +10,10 @@ use std::time::Duration;
 use crate::client::Notice;
 use crate::client::wire::{ConnectOptions, Status};
 use crate::paths::make_private;
-use crate::proto::messages::{Body, Command, Encoding};
+use crate::proto::messages::{Body, Command, Encoding, Verb};
 
 use super::Globals;
-use super::answers::{self, Shower};
+use super::answers::Shower;
 use super::exit::{Exit, Failure};
 use super::output::Output;
 use super::report::Script;
@@ -200,49 +200,61 @@ impl Shell<'_, '_> {
     async fn ask(&mut self, style: Style, mut ask: Ask) -> Result<Exit, Failure> {
         let json = self.output.json || style == Style::Json;
         let output = &self.output.in_json(json);
-        if json || (style == Style::Plain && has_own_form(&ask.command)) {
-            return self.ask_in_form(output, json, ask).await;
-        }
-        ask.encoding = Encoding::Text;
-        let mut shower = Shower::new(output, ask.id.clone());
-        let end = self.talk.ask(ask, &mut |body| shower.piece(body)).await?;
-        end.exit(shower.end(&end.body))
-    }
-
-    async fn ask_in_form(
-        &mut self,
-        output: &Output,
-        json: bool,
-        ask: Ask,
-    ) -> Result<Exit, Failure> {
-        let command = ask.command.clone();
-        let mut shower = Shower::new(output, ask.id.clone());
-        let end = self.talk.ask(ask, &mut |body| shower.piece(body)).await?;
-        let result = match &end.body {
-            Body::Ok { result, .. } if !json => result,
-            other => return end.exit(shower.end(other)),
+        let form = match style {
+            Style::Json => Form::Answer,
+            Style::Text => Form::Lines,
+            Style::Plain if json => Form::Answer,
+            Style::Plain => Form::of(&ask.command),
         };
-        end.exit(match command {
-            Command::Status => status::show(output, result).map(|()| Exit::Ok),
-            Command::List => list::show(output, result).map(|()| Exit::Ok),
-            Command::Control { verb, script } => {
-                let name = script.as_ref().map(|name| name.as_str().to_owned());
+        if form == Form::Lines {
+            ask.encoding = Encoding::Text;
+        }
+        let mut shower = Shower::new(output, ask.id.clone());
+        let end = self.talk.ask(ask, &mut |body| shower.piece(body)).await?;
+        end.exit(match (form, &end.body) {
+            (Form::Status, Body::Ok { result, .. }) => status::show(output, result),
+            (Form::List, Body::Ok { result, .. }) => list::show(output, result),
+            (Form::Control(verb, name), Body::Ok { result, .. }) => {
                 control::show(output, verb, name.as_deref(), result)
             }
-            _ => shower.end(&end.body),
+            (_, body) => shower.end(body),
         })
     }
 }
 
-/// Commands whose answers are shown in another form than the text protocol's.
-fn has_own_form(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::Status
-            | Command::List
-            | Command::Control { .. }
-            | Command::Call(_)
-            | Command::Eval { .. }
-            | Command::Events { .. }
-    )
+/// How the answer to a command is shown in the shell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Form {
+    Status,
+    List,
+    Control(Verb, Option<String>),
+    /// As `call` shows it.
+    Answer,
+    /// The payload lines of the text protocol.
+    Lines,
+}
+
+impl Form {
+    fn of(command: &Command) -> Form {
+        match command {
+            Command::Status => Form::Status,
+            Command::List => Form::List,
+            Command::Control { verb, script } => {
+                Form::Control(*verb, script.as_ref().map(ToString::to_string))
+            }
+            Command::Call(_) | Command::Eval { .. } | Command::Events { .. } => Form::Answer,
+            Command::Nothing
+            | Command::Ping { .. }
+            | Command::Hello(_)
+            | Command::Bye
+            | Command::Version
+            | Command::Help
+            | Command::Shutdown
+            | Command::Cancel { .. }
+            | Command::Logs { .. }
+            | Command::Emit { .. }
+            | Command::Ack(_)
+            | Command::Peers => Form::Lines,
+        }
+    }
 }
