@@ -349,7 +349,7 @@ mod tests {
     fn a_wrong_section_is_a_fault_of_its_own() {
         let found = with(
             &["web.lua"],
-            "[check.a]\nplugin = \"wbe\"\n[check.b]\nplugin = \"web\"\nevery = \"soon\"\n",
+            "[check.a]\nplugin = \"webb\"\n[check.b]\nplugin = \"web\"\nevery = \"soon\"\n",
         );
         let [unknown, wrong] = &found.faults[..] else {
             panic!("{:?}", found.faults);
