@@ -60,7 +60,7 @@ fn every_stock_script_is_ready_and_answers() {
     assert_eq!(parts, [&json!(1), &json!(2), &Value::Null]);
 }
 
-// a script that asks as well as answers, over plain lines.
+// a script that asks as well as answers, over plain lines.
 #[test]
 fn the_health_script_says_success_and_stays_alive() {
     let home = stock();
