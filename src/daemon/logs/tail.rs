@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 use super::rotate;
 use crate::limits;
 
-/// The last `lines` lines of the log at `path`, oldest first, each with its newline; fewer if they take
+/// The last `lines` lines of the log at `path`, oldest first, joined by newlines; fewer if they take
 /// more than `most_bytes`. A log that does not exist yet is empty.
 ///
 /// # Errors
@@ -31,6 +31,7 @@ pub fn tail(path: &Path, lines: u32, most_bytes: usize) -> io::Result<String> {
         text = before;
     }
     let kept = last(&text, lines as usize, most_bytes);
+    let kept = kept.strip_suffix(b"\n").unwrap_or(kept);
     Ok(String::from_utf8_lossy(kept).into_owned())
 }
 

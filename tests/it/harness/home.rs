@@ -1,9 +1,9 @@
 //! A home of its own for each test.
 
-use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempDir;
 
@@ -18,7 +18,7 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_moonkeep");
 /// if there are any. Declare it before the daemons and clients of a test, so that it is dropped last.
 pub(crate) struct Home {
     folder: TempDir,
-    debris: Cell<bool>,
+    debris: AtomicBool,
 }
 
 impl Home {
@@ -27,7 +27,7 @@ impl Home {
         let folder = TempDir::with_prefix("mk").expect("a temporary folder");
         let home = Home {
             folder,
-            debris: Cell::new(false),
+            debris: AtomicBool::new(false),
         };
         for private in [home.runtime_base(), home.user(), home.temporary()] {
             fs::create_dir(&private).expect("a fresh folder");
@@ -185,7 +185,7 @@ impl Home {
 
     /// The test kills daemons: a socket and a pid file may stay behind. Processes may not.
     pub(crate) fn expect_debris(&self) {
-        self.debris.set(true);
+        self.debris.store(true, Ordering::Relaxed);
     }
 
     /// Processes that belong to this home.
@@ -206,7 +206,7 @@ impl Drop for Home {
         }
         assert!(left.is_empty(), "processes were left behind: {left:?}");
         assert!(
-            self.debris.get() || files.is_empty(),
+            self.debris.load(Ordering::Relaxed) || files.is_empty(),
             "files were left behind: {files:?}"
         );
     }
