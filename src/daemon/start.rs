@@ -19,7 +19,7 @@ use super::core::Core;
 use super::inbox::Inbox;
 use super::lane::Scratch;
 use super::logs;
-use super::perform::Hands;
+use super::perform::{Hands, Settled};
 use super::signals::Signals;
 use super::transcript::Transcript;
 use super::{StartFailure, systemd, watch};
@@ -116,31 +116,42 @@ async fn serve(
     senses.spawn_local(watchman.run());
 
     let mut on_ready = Some(options.on_ready);
-    core.run(|settled| {
-        let report = Report {
-            pid: identity.pid,
-            uuid: identity.daemon,
-            home: identity.home.clone(),
-            socket: identity.socket.clone(),
-            ready: settled.ready,
-            failed: settled.failed,
-        };
+    let report = move |settled: Settled| {
         if let Some(on_ready) = on_ready.take() {
-            on_ready(&report);
+            on_ready(&report_of(&identity, settled));
             systemd::notify("READY=1");
         }
-    })
-    .await;
+    };
+    // A task like the lanes, not the future that the runtime blocks on: that one is polled only after a look
+    // at the kernel's events, which would cost a system call for every batch.
+    let mut cores = JoinSet::new();
+    cores.spawn_local(async move {
+        core.run(report).await;
+        core
+    });
+    let core = cores.join_next().await.context("the core was spawned")?;
+    let mut hands = core.context("the core failed; please report it")?.hands;
 
     systemd::notify("STOPPING=1");
     logs.note(Level::Info, "stopped");
     senses.shutdown().await;
-    core.hands.tasks.shutdown().await;
+    hands.tasks.shutdown().await;
     log_thread.finish(logs).await;
     // Last of all: whoever waits for the lock finds nothing of us left.
     stop.notify_one();
     while gates.join_next().await.is_some() {}
     Ok(())
+}
+
+fn report_of(identity: &Identity, settled: Settled) -> Report {
+    Report {
+        pid: identity.pid,
+        uuid: identity.daemon,
+        home: identity.home.clone(),
+        socket: identity.socket.clone(),
+        ready: settled.ready,
+        failed: settled.failed,
+    }
 }
 
 /// Takes connections until it is told to stop, then lets the last answers out and clears our files away.
