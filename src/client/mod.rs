@@ -6,11 +6,14 @@
 
 pub mod backoff;
 mod driver;
+pub mod ledger;
 mod link;
 pub mod machine;
+pub mod pool;
 pub mod requests;
 pub mod wire;
 
 pub use machine::{Config, Machine, Notice};
+pub use pool::Pool;
 pub use requests::{Failure, Patience, Request};
 pub use wire::{Client, ConnectOptions, RequestOptions, Responses, Status};

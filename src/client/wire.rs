@@ -45,6 +45,20 @@ impl ConnectOptions {
         ConnectOptions { socket, config }
     }
 
+    /// The same for a second connection: a client of its own.
+    #[must_use]
+    pub(super) fn another(&self) -> Self {
+        let fresh = ConnectOptions::new(self.socket.clone());
+        ConnectOptions {
+            socket: self.socket.clone(),
+            config: Config {
+                client: fresh.config.client,
+                seed: fresh.config.seed,
+                ..self.config.clone()
+            },
+        }
+    }
+
     /// Connect at once and again after each loss, whether or not anything is asked.
     #[must_use]
     pub fn keep(mut self) -> Self {

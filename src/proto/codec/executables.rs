@@ -1,4 +1,4 @@
-//! What is said with executables: requests in text, and the lines of their answers joined.
+//! Executables that speak words and lines: their requests, and their lines joined into answers.
 
 use std::collections::BTreeMap;
 

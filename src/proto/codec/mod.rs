@@ -17,6 +17,7 @@ mod commands;
 mod executables;
 mod fields;
 mod json;
+mod notices;
 mod params;
 mod questions;
 mod text;
@@ -29,10 +30,9 @@ mod tests;
 pub use answers::{Piece, decode_answer, encode_answer};
 pub use commands::{COMMANDS, Spec, complete};
 pub use executables::{Joined, Outcomes, encode_legacy_request, encode_text_request};
+pub use notices::encode_notice;
 pub use questions::encode_question;
-pub use worker::{
-    FromDaemon, decode_daemon, decode_worker, encode_notice, encode_outcome, encode_to_worker,
-};
+pub use worker::{FromDaemon, decode_daemon, decode_worker, encode_outcome, encode_to_worker};
 
 use super::ids::RequestId;
 use super::messages::{Command, Encoding, ErrorCode, FromClient, Malformed, Question, Refusal};

@@ -56,7 +56,8 @@ pub(super) fn write_params(out: &mut Vec<u8>, params: &Json) -> bool {
         return false;
     };
     let mut seen = HashSet::new();
-    let writable = |key: &str| is_key(key) && !key.starts_with('-');
+    // The last word would be read as the id of the question.
+    let writable = |key: &str| is_key(key) && !key.starts_with('-') && key != "request_id";
     if entries.is_empty()
         || !entries
             .iter()

@@ -10,7 +10,7 @@ pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     let mut rest = text.as_bytes();
     while let Some(at) = rest
         .iter()
-        .position(|byte| *byte < 0x20 || matches!(byte, b'"' | b'\\' | 0x7f))
+        .position(|byte| *byte < 0x20 || matches!(byte, b'"' | b'\\'))
     {
         out.extend_from_slice(&rest[..at]);
         escape(out, rest[at]);
@@ -28,6 +28,8 @@ fn escape(out: &mut Vec<u8>, byte: u8) {
         b'\n' => out.extend_from_slice(b"\\n"),
         b'\r' => out.extend_from_slice(b"\\r"),
         b'\t' => out.extend_from_slice(b"\\t"),
+        0x08 => out.extend_from_slice(b"\\b"),
+        0x0c => out.extend_from_slice(b"\\f"),
         other => {
             out.extend_from_slice(b"\\u00");
             out.push(HEX[usize::from(other >> 4)]);
