@@ -1,22 +1,25 @@
 //! Running health checks once, rendering their results. Needs no daemon, prints nothing.
 //!
 //! [`catalogue`] says which plugins there are, [`suite`] loads them and chooses, [`run`] runs what was chosen,
-//! [`result`] is what comes out, [`text`], [`json`] and [`nagios`] render it.
+//! [`result`] is what comes out; [`text`], [`json`], [`junit`], [`tap`], [`nagios`] and [`prometheus`] render it.
 
 pub mod catalogue;
 mod command;
 pub mod json;
+pub mod junit;
 pub mod nagios;
 pub mod params;
 pub mod perfdata;
 pub mod plugin;
 pub mod probe;
+pub mod prometheus;
 pub mod range;
 pub mod result;
 pub mod run;
 pub mod state;
 pub mod stock;
 pub mod suite;
+pub mod tap;
 pub mod text;
 
 use tokio::runtime::{Builder, Runtime};

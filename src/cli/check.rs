@@ -1,5 +1,7 @@
 //! `moonkeep check`
 
+mod about;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -7,10 +9,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::check::result::Report;
 use crate::check::state::State;
-use crate::check::suite::{Request, Suite, Work};
-use crate::check::text::{self, Style, escaped};
-use crate::check::{self, Progress, Stop, json, nagios, params, stock};
-use crate::paths::Home;
+use crate::check::suite::Request;
+use crate::check::text::{self, Style};
+use crate::check::{self, Progress, Stop, json, junit, nagios, params, prometheus, tap};
 use crate::scripts::load_config;
 
 use super::Globals;
@@ -31,8 +32,9 @@ pub(crate) struct Args {
     #[arg(short, long, value_enum, value_name = "FORMAT")]
     format: Option<Format>,
     /// The least bad state that makes the exit code other than 0; they rank ok, warning, unknown, critical
-    #[arg(long, value_name = "STATE", default_value = "warning")]
-    fail_on: State,
+    /// [default: warning]
+    #[arg(long, value_name = "STATE")]
+    fail_on: Option<State>,
     /// Say which checks there are, and run none
     #[arg(short, long)]
     list: bool,
@@ -48,8 +50,14 @@ enum Format {
     Text,
     /// One document
     Json,
+    /// XML for continuous integration
+    Junit,
+    /// For test harnesses
+    Tap,
     /// As a monitoring plugin prints: for Nagios, Icinga and their like
     Nagios,
+    /// For a textfile collector
+    Prometheus,
 }
 
 pub(crate) fn run(globals: &Globals, output: &Output, args: &Args) -> Result<Exit, Failure> {
@@ -59,14 +67,14 @@ pub(crate) fn run(globals: &Globals, output: &Output, args: &Args) -> Result<Exi
     })?;
     let request = args.request()?;
     match &args.words[..] {
-        [word] if word == "help" => return plugins(output),
-        [word, plugin] if word == "help" => return help(output, &home, plugin),
+        [word] if word == "help" => return about::plugins(output),
+        [word, plugin] if word == "help" => return about::help(output, &home, plugin),
         _ => {}
     }
     let config = load_config(&home).map_err(|why| Failure::new(Exit::State(3), why))?;
     if args.list {
         let suite = check::load(&home, &config, &request).map_err(stopped)?;
-        return list(output, &suite, &request);
+        return about::list(output, &suite, &request);
     }
     let begin = Instant::now();
     let mut bar = Bar::new(output.shows_progress());
@@ -81,7 +89,8 @@ pub(crate) fn run(globals: &Globals, output: &Output, args: &Args) -> Result<Exi
         ));
     }
     print(output, args, &report, begin.elapsed())?;
-    Ok(Exit::State(report.verdict(args.fail_on).exit_code()))
+    let fail_on = args.fail_on.unwrap_or(State::Warning);
+    Ok(Exit::State(report.verdict(fail_on).exit_code()))
 }
 
 impl Args {
@@ -119,6 +128,9 @@ fn stopped(stop: Stop) -> Failure {
 }
 
 fn print(output: &Output, args: &Args, report: &Report, took: Duration) -> Result<(), Failure> {
+    // By itself a warning fails no test run: nobody would keep a red build for it.
+    let warning_fails = args.fail_on.is_some_and(|state| state <= State::Warning);
+    let now = jiff::Timestamp::now();
     let text = match args.format(output) {
         Format::Text => {
             let style = Style {
@@ -128,140 +140,21 @@ fn print(output: &Output, args: &Args, report: &Report, took: Duration) -> Resul
             text::render(report, took, style)
         }
         Format::Json => json::render(report),
+        Format::Junit => {
+            let machine = rustix::system::uname();
+            let run = junit::Run {
+                hostname: &machine.nodename().to_string_lossy(),
+                moment: &now.strftime("%Y-%m-%dT%H:%M:%S").to_string(),
+                seconds: took.as_secs_f64(),
+                warning_fails,
+            };
+            junit::render(report, &run)
+        }
+        Format::Tap => tap::render(report, warning_fails),
         Format::Nagios => nagios::render(report),
+        Format::Prometheus => prometheus::render(report, now.as_duration().as_secs_f64()),
     };
     output.line(text.trim_end_matches('\n'))
-}
-
-/// `check --list`
-fn list(output: &Output, suite: &Suite, request: &Request) -> Result<Exit, Failure> {
-    let chosen = suite
-        .select(&request.words)
-        .map_err(|why| Failure::new(Exit::CheckUsage, why))?;
-    if output.json {
-        let checks: Vec<_> = chosen
-            .iter()
-            .map(|at| &suite.entries[*at])
-            .map(|entry| {
-                serde_json::json!({
-                    "name": entry.name,
-                    "tags": entry.tags(),
-                    "file": entry.labels.file,
-                    "fault": fault(&entry.work),
-                })
-            })
-            .collect();
-        let inactive: Vec<_> = suite
-            .inactive
-            .iter()
-            .map(|one| serde_json::json!({ "plugin": one.labels.instance, "missing": one.missing }))
-            .collect();
-        output.json(&serde_json::json!({ "checks": checks, "inactive": inactive }))?;
-        return Ok(Exit::Ok);
-    }
-    for at in chosen {
-        let entry = &suite.entries[at];
-        let mut line = format!("{}  {}", escaped(&entry.name), escaped(&entry.labels.file));
-        if !entry.tags().is_empty() {
-            line.push_str(&format!("  [{}]", escaped(&entry.tags().join(", "))));
-        }
-        if let Some(why) = fault(&entry.work) {
-            line.push_str(&format!("  cannot run: {}", escaped(why)));
-        }
-        output.line(&line)?;
-    }
-    for one in &suite.inactive {
-        let why = if one.missing.is_empty() {
-            "switched off in moonkeep.toml".to_owned()
-        } else {
-            format!("needs {}", one.missing.join(", "))
-        };
-        let file = if one.labels.file.is_empty() {
-            "moonkeep.toml"
-        } else {
-            &one.labels.file
-        };
-        output.line(&format!(
-            "{}  {}  inactive: {why}",
-            escaped(&one.labels.instance),
-            escaped(file)
-        ))?;
-    }
-    let own = |name: &str| suite.entries.iter().any(|entry| entry.labels.stem == name);
-    let rest: Vec<_> = stock::names()
-        .filter(|name| !own(name) && !suite.inactive.iter().any(|one| one.labels.stem == *name))
-        .collect();
-    if !rest.is_empty() {
-        output.note(&format!(
-            "Also to be had, with [check.NAME] and plugin = \"...\" in moonkeep.toml: {}",
-            rest.join(", ")
-        ));
-    }
-    Ok(Exit::Ok)
-}
-
-fn fault(work: &Work) -> Option<&str> {
-    match work {
-        Work::Run(_) => None,
-        Work::Faulty(outcome) => Some(&outcome.message),
-    }
-}
-
-/// `check help`
-fn plugins(output: &Output) -> Result<Exit, Failure> {
-    output.line("Plugins that moonkeep brings:")?;
-    for name in stock::names() {
-        output.line(&format!("  {name}"))?;
-    }
-    output.note("`moonkeep check help PLUGIN` describes one, also one of your own.");
-    Ok(Exit::Ok)
-}
-
-/// `check help PLUGIN`
-fn help(output: &Output, home: &Home, plugin: &str) -> Result<Exit, Failure> {
-    let described = check::describe(home, plugin).map_err(stopped)?;
-    if output.json {
-        let params: Vec<_> = described
-            .params
-            .iter()
-            .map(|param| {
-                serde_json::json!({
-                    "name": param.name,
-                    "default": param.default,
-                    "required": param.default.is_none(),
-                    "doc": param.doc,
-                })
-            })
-            .collect();
-        output.json(&serde_json::json!({
-            "plugin": described.stem,
-            "file": described.file,
-            "summary": described.summary,
-            "params": params,
-        }))?;
-        return Ok(Exit::Ok);
-    }
-    output.line(&format!(
-        "{} ({})",
-        escaped(&described.stem),
-        escaped(&described.file)
-    ))?;
-    for line in described.summary.lines() {
-        output.line(&format!("  {}", escaped(line)))?;
-    }
-    output.line("")?;
-    output.line("Parameters, in moonkeep.toml below [check.NAME], or with --set NAME=VALUE:")?;
-    for param in &described.params {
-        let default = match &param.default {
-            None => "required".to_owned(),
-            Some(default) => format!("default {}", escaped(default)),
-        };
-        output.line(&format!("  {} ({default})", escaped(&param.name)))?;
-        output.line(&format!("      {}", escaped(&param.doc)))?;
-    }
-    output.line("  enabled, every, timeout, tags")?;
-    output.line("      understood for every plugin")?;
-    Ok(Exit::Ok)
 }
 
 /// A progress bar on stderr, for people; it comes only when the checks take their time.

@@ -137,6 +137,11 @@ fn the_guide_runs_as_written() {
     follow("docs/guide.md");
 }
 
+#[test]
+fn the_page_about_checks_runs_as_written() {
+    follow("docs/checks.md");
+}
+
 //
 #[test]
 fn every_question_of_the_protocol_page_can_be_read() {

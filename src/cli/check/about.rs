@@ -1,0 +1,155 @@
+//! `moonkeep check --list` and `moonkeep check help`: what there is, without running it.
+
+use crate::check;
+use crate::check::stock;
+use crate::check::suite::{Entry, Inactive, Request, Suite, Work};
+use crate::check::text::escaped;
+use crate::paths::Home;
+
+use super::super::exit::{Exit, Failure};
+use super::super::output::Output;
+use super::super::table::{self, Cell};
+use super::stopped;
+
+/// `check --list`
+pub(super) fn list(output: &Output, suite: &Suite, request: &Request) -> Result<Exit, Failure> {
+    let chosen = suite
+        .select(&request.words)
+        .map_err(|why| Failure::new(Exit::CheckUsage, why))?;
+    let entries = chosen.iter().map(|at| &suite.entries[*at]);
+    if output.json {
+        let checks: Vec<_> = entries.map(entry_json).collect();
+        let inactive: Vec<_> = suite.inactive.iter().map(inactive_json).collect();
+        output.json(&serde_json::json!({ "checks": checks, "inactive": inactive }))?;
+        return Ok(Exit::Ok);
+    }
+    let mut rows: Vec<Vec<Cell>> = entries.map(entry_row).collect();
+    if request.words.is_empty() {
+        rows.extend(suite.inactive.iter().map(inactive_row));
+    }
+    if !rows.is_empty() {
+        for line in table::lines(output, &["CHECK", "FILE", "TAGS", "REMARK"], &rows) {
+            output.line(&line)?;
+        }
+    }
+    let rest = unused(suite);
+    if !rest.is_empty() {
+        output.note(&format!(
+            "Also to be had, with [check.NAME] and plugin = \"...\" in moonkeep.toml: {}",
+            rest.join(", ")
+        ));
+    }
+    Ok(Exit::Ok)
+}
+
+fn entry_json(entry: &Entry) -> serde_json::Value {
+    serde_json::json!({
+        "name": entry.name,
+        "tags": entry.tags(),
+        "file": entry.labels.file,
+        "fault": fault(entry),
+    })
+}
+
+fn inactive_json(one: &Inactive) -> serde_json::Value {
+    serde_json::json!({ "plugin": one.labels.instance, "missing": one.missing })
+}
+
+fn entry_row(entry: &Entry) -> Vec<Cell> {
+    let remark = fault(entry).map_or_else(String::new, |why| format!("cannot run: {why}"));
+    row(
+        &entry.name,
+        &entry.labels.file,
+        &entry.tags().join(", "),
+        &remark,
+    )
+}
+
+fn inactive_row(one: &Inactive) -> Vec<Cell> {
+    let remark = if one.missing.is_empty() {
+        "inactive: switched off in moonkeep.toml".to_owned()
+    } else {
+        format!("inactive: needs {}", one.missing.join(", "))
+    };
+    row(&one.labels.instance, &one.labels.file, "", &remark)
+}
+
+fn row(name: &str, file: &str, tags: &str, remark: &str) -> Vec<Cell> {
+    [name, file, tags, remark]
+        .into_iter()
+        .map(|text| Cell::new(escaped(text)))
+        .collect()
+}
+
+fn fault(entry: &Entry) -> Option<&str> {
+    match &entry.work {
+        Work::Run(_) => None,
+        Work::Faulty(outcome) => Some(&outcome.message),
+    }
+}
+
+/// Plugins of the binary that no check comes from.
+fn unused(suite: &Suite) -> Vec<&'static str> {
+    let used = |name: &str| {
+        suite.entries.iter().any(|entry| entry.labels.stem == name)
+            || suite.inactive.iter().any(|one| one.labels.stem == name)
+    };
+    stock::names().filter(|name| !used(name)).collect()
+}
+
+/// `check help`
+pub(super) fn plugins(output: &Output) -> Result<Exit, Failure> {
+    output.line("Plugins that moonkeep brings:")?;
+    for name in stock::names() {
+        output.line(&format!("  {name}"))?;
+    }
+    output.note("`moonkeep check help PLUGIN` describes one, also one of your own.");
+    Ok(Exit::Ok)
+}
+
+/// `check help PLUGIN`
+pub(super) fn help(output: &Output, home: &Home, plugin: &str) -> Result<Exit, Failure> {
+    let described = check::describe(home, plugin).map_err(stopped)?;
+    if output.json {
+        let params: Vec<_> = described
+            .params
+            .iter()
+            .map(|param| {
+                serde_json::json!({
+                    "name": param.name,
+                    "default": param.default,
+                    "required": param.default.is_none(),
+                    "doc": param.doc,
+                })
+            })
+            .collect();
+        output.json(&serde_json::json!({
+            "plugin": described.stem,
+            "file": described.file,
+            "summary": described.summary,
+            "params": params,
+        }))?;
+        return Ok(Exit::Ok);
+    }
+    output.line(&format!(
+        "{} ({})",
+        escaped(&described.stem),
+        escaped(&described.file)
+    ))?;
+    for line in described.summary.lines() {
+        output.line(&format!("  {}", escaped(line)))?;
+    }
+    output.line("")?;
+    output.line("Parameters, in moonkeep.toml below [check.NAME], or with --set NAME=VALUE:")?;
+    for param in &described.params {
+        let default = match &param.default {
+            None => "required".to_owned(),
+            Some(default) => format!("default {}", escaped(default)),
+        };
+        output.line(&format!("  {} ({default})", escaped(&param.name)))?;
+        output.line(&format!("      {}", escaped(&param.doc)))?;
+    }
+    output.line("  enabled, every, timeout, tags")?;
+    output.line("      understood for every plugin")?;
+    Ok(Exit::Ok)
+}

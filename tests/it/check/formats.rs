@@ -1,0 +1,148 @@
+//! What `check` prints, in each format, and the foreign programs that judge it.
+
+use std::path::Path;
+
+use super::{has, json, plugin};
+use crate::harness::{Home, installed};
+
+#[test]
+fn the_whole_run_can_be_one_monitoring_plugin() {
+    let home = plugin(
+        "check('a', function(c) c:measure('n', 3, '', { warn = 5 }) end)
+         check('b', function(c) c:critical('broken | pipe') end)",
+    );
+    let finished = home.run(&["check", "-f", "nagios"]).expect_code(2);
+    assert_eq!(
+        finished.stdout,
+        "MOONKEEP CRITICAL: b: broken / pipe | a::n=3;5\n[OK] a: n 3\n[CRITICAL] b: broken / pipe\n"
+    );
+}
+
+#[test]
+fn control_characters_never_reach_a_terminal() {
+    let home = plugin("check('esc\\u{202e}aped', function() return 'a\\27[2J\\nb\\rc' end)");
+    let finished = home.run(&["check"]).expect_code(0);
+    assert!(
+        !finished.stdout.contains('\u{1b}') && !finished.stdout.contains('\r'),
+        "{finished:#?}"
+    );
+    has(&finished, "a\\x1b[2J\\nb\\rc");
+    has(&finished, "esc\\u{202e}aped");
+    assert_eq!(finished.stdout.lines().count(), 2);
+}
+
+#[test]
+fn colour_only_on_demand() {
+    let home = plugin("check('a', function() end)");
+    assert!(!home.run(&["check"]).ok().contains('\u{1b}'));
+    assert!(
+        home.run(&["check", "--color", "always"])
+            .ok()
+            .contains("\u{1b}[32m")
+    );
+}
+
+#[test]
+fn the_json_has_the_shape_of_the_contract() {
+    let home = plugin(
+        "check('one', { tags = { 'a', 'b' } }, function(c)
+           c:measure('time', 0.5, 's', { warn = 0.3, crit = 2, min = 0 })
+         end)",
+    );
+    let report = json(&home, &[]);
+    assert_eq!(report["state"], "warning");
+    let check = &report["checks"][0];
+    assert_eq!(check["name"], "one");
+    assert_eq!(check["state"], "warning");
+    assert_eq!(check["message"], "time 0.5 s is above 0.3 (warning)");
+    assert!(
+        check["duration_seconds"]
+            .as_f64()
+            .is_some_and(|time| time < 5.0)
+    );
+    assert_eq!(check["tags"], serde_json::json!(["a", "b"]));
+    assert_eq!(check["file"], "plugins/p.lua");
+    assert_eq!(
+        check["measures"],
+        serde_json::json!([{ "name": "time", "value": 0.5, "unit": "s", "warn": 0.3, "crit": 2, "min": 0 }])
+    );
+    let keys: Vec<_> = check.as_object().expect("an object").keys().collect();
+    assert_eq!(keys.len(), 7, "{keys:?}");
+    assert_eq!(home.run(&["check", "--json"]).code(), Some(1));
+}
+
+/// One check of each state.
+fn mixed() -> Home {
+    plugin(
+        "check('good #1', function(c) c:measure('n', 3, '', { warn = 5 }) end)
+         check('warned', function(c) c:warn('<a> & \"b\"\\27') end)
+         check('bad', function(c) c:critical('broken\\nline') end)
+         check('odd', function(c) c:unknown('?') end)",
+    )
+}
+
+/// Feeds a format's output to another program and gives its exit code and output.
+#[track_caller]
+fn judged(home: &Home, format: &str, program: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let finished = home.run(&["check", "-f", format]);
+    let file = home.write("judged.txt", &finished.stdout);
+    let path = file.display().to_string();
+    let all = [arguments, &[path.as_str()]].concat();
+    let judge = home.program(Path::new(program)).args(&all).run();
+    (judge.code(), format!("{}{}", judge.stdout, judge.stderr))
+}
+
+#[test]
+fn the_junit_document_counts_and_is_well_formed() {
+    let home = mixed();
+    let finished = home.run(&["check", "-f", "junit"]).expect_code(2);
+    has(&finished, "tests=\"4\" failures=\"1\" errors=\"1\"");
+    has(&finished, "&lt;a&gt; &amp; &quot;b&quot;\u{fffd}");
+    has(
+        &home.run(&["check", "-f", "junit", "--fail-on", "warning"]),
+        "failures=\"2\"",
+    );
+    if installed("xmllint", "the_junit_document_counts_and_is_well_formed") {
+        let (code, said) = judged(&home, "junit", "xmllint", &["--noout"]);
+        assert_eq!(code, Some(0), "{said}");
+    }
+}
+
+#[test]
+fn a_harness_reads_the_tap_stream() {
+    let home = mixed();
+    let finished = home.run(&["check", "-f", "tap"]).expect_code(2);
+    assert!(
+        finished.stdout.starts_with("TAP version 13\n1..4\n"),
+        "{finished:#?}"
+    );
+    has(&finished, "\nok 1 - good \\#1\n");
+    has(&finished, "\nnot ok 2 - warned # TODO warning: ");
+    if installed("prove", "a_harness_reads_the_tap_stream") {
+        let (code, said) = judged(&home, "tap", "prove", &["-e", "cat"]);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("Failed tests:  3-4"), "{said}");
+        assert!(!said.contains("Parse errors"), "{said}");
+    }
+}
+
+#[test]
+fn the_exposition_has_every_family() {
+    let home = mixed();
+    let finished = home.run(&["check", "-f", "prometheus"]).expect_code(2);
+    has(&finished, "moonkeep_check_state{check=\"bad\"} 2\n");
+    has(&finished, "moonkeep_check_success{check=\"warned\"} 1\n");
+    has(
+        &finished,
+        "moonkeep_check_value{check=\"good #1\",name=\"n\",unit=\"\"} 3\n",
+    );
+    if installed("promtool", "the_exposition_has_every_family") {
+        let file = home.write("metrics.txt", &finished.stdout);
+        let command = format!("promtool check metrics < {}", file.display());
+        let judge = home
+            .program(Path::new("/bin/sh"))
+            .args(&["-c", &command])
+            .run();
+        assert_eq!(judge.code(), Some(0), "{judge:#?}");
+    }
+}
