@@ -7,6 +7,8 @@ use super::Globals;
 use super::answers;
 use super::exit::{Exit, Failure};
 use super::output::Output;
+use super::report::{Scripts, paint_of};
+use super::status::read;
 use super::talk::{Ask, Start, converse};
 
 #[derive(Debug, clap::Args)]
@@ -28,29 +30,26 @@ pub(crate) fn run(
     let ask = Ask::now(Command::Control { verb, script }, globals.timeout);
     converse(globals, output, Start::IfConfigured, async |talk| {
         let result = talk.result(ask).await?;
-        show(output, verb, args.name.as_deref(), &result)
+        show(output, verb, &result)
     })
 }
 
-/// Prints the answer.
-pub(crate) fn show(
-    output: &Output,
-    verb: Verb,
-    name: Option<&str>,
-    result: &Payload,
-) -> Result<Exit, Failure> {
+/// Prints the answer: each script as it is now.
+pub(crate) fn show(output: &Output, verb: Verb, result: &Payload) -> Result<Exit, Failure> {
     if output.json {
         output.json(&answers::raw(result))?;
-    } else if let Some(text) = answers::text_of(result) {
-        output.data(&text)?;
-    } else {
-        let done = match verb {
-            Verb::Start => "started",
-            Verb::Stop => "stopped",
-            Verb::Restart => "restarted",
-            Verb::Reload => "reloaded",
-        };
-        output.note(&format!("{} {done}", name.unwrap_or("all scripts")));
+        return Ok(Exit::Ok);
+    }
+    let Scripts { scripts } = read(result)?;
+    if scripts.is_empty() {
+        output.note(&format!("There is no script to {}.", verb.as_str()));
+    }
+    for script in &scripts {
+        let state = output.paint(paint_of(&script.state), &script.state);
+        output.line(&format!(
+            "{} {state} (generation {})",
+            script.name, script.generation
+        ))?;
     }
     Ok(Exit::Ok)
 }

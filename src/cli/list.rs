@@ -6,7 +6,7 @@ use super::Globals;
 use super::answers;
 use super::exit::{Exit, Failure};
 use super::output::Output;
-use super::report::{Script, paint_of};
+use super::report::{Script, Scripts, paint_of};
 use super::status::read;
 use super::table::{self, Cell};
 use super::talk::{Ask, Start, converse};
@@ -28,7 +28,7 @@ pub(crate) fn show(output: &Output, result: &Payload) -> Result<Exit, Failure> {
         output.json(&answers::raw(result))?;
         return Ok(Exit::Ok);
     }
-    let scripts: Vec<Script> = read(result)?;
+    let Scripts { scripts } = read(result)?;
     if scripts.is_empty() {
         output.note("No scripts yet. Put a .lua file or an executable into scripts/.");
         return Ok(Exit::Ok);

@@ -16,8 +16,15 @@ pub(crate) struct Status {
     pub(crate) home: String,
     pub(crate) socket: String,
     pub(crate) clients: u64,
-    /// What is wrong with `moonkeep.toml`, if anything is.
-    pub(crate) config_error: Option<String>,
+    /// What is wrong with the home as a whole: a faulty `moonkeep.toml`, for one.
+    pub(crate) warnings: Vec<String>,
+    pub(crate) scripts: Vec<Script>,
+}
+
+/// The answer to `list` and to the controls.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Scripts {
     pub(crate) scripts: Vec<Script>,
 }
 
@@ -84,9 +91,8 @@ impl Status {
             format!("Clients: {}", self.clients),
             format!("Scripts: {}", self.counts()),
         ];
-        if let Some(error) = &self.config_error {
-            let text = format!("moonkeep.toml is faulty, the one before applies: {error}");
-            lines.push(output.paint(Paint::Bad, &output.shown(&text)));
+        for warning in &self.warnings {
+            lines.push(output.paint(Paint::Warn, &output.shown(&format!("Warning: {warning}"))));
         }
         if !self.scripts.is_empty() {
             lines.push(String::new());

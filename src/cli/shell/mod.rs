@@ -16,7 +16,7 @@ use super::Globals;
 use super::answers::Shower;
 use super::exit::{Exit, Failure};
 use super::output::Output;
-use super::report::Script;
+use super::report::Scripts;
 use super::talk::{self, Ask, Patience, Start, Talk, words_of};
 use super::{control, list, status};
 
@@ -153,7 +153,7 @@ impl Shell<'_, '_> {
             .result(Ask::now(Command::List, Some(NAMES_WITHIN)));
         // Names of before are good enough where a daemon is slow or away.
         if let Ok(result) = asked.await
-            && let Ok(scripts) = status::read::<Vec<Script>>(&result)
+            && let Ok(Scripts { scripts }) = status::read(&result)
         {
             self.names = Names::of(&scripts);
         }
@@ -214,9 +214,7 @@ impl Shell<'_, '_> {
         end.exit(match (form, &end.body) {
             (Form::Status, Body::Ok { result, .. }) => status::show(output, result),
             (Form::List, Body::Ok { result, .. }) => list::show(output, result),
-            (Form::Control(verb, name), Body::Ok { result, .. }) => {
-                control::show(output, verb, name.as_deref(), result)
-            }
+            (Form::Control(verb), Body::Ok { result, .. }) => control::show(output, verb, result),
             (_, body) => shower.end(body),
         })
     }
@@ -227,7 +225,7 @@ impl Shell<'_, '_> {
 enum Form {
     Status,
     List,
-    Control(Verb, Option<String>),
+    Control(Verb),
     /// As `call` shows it.
     Answer,
     /// The payload lines of the text protocol.
@@ -239,9 +237,7 @@ impl Form {
         match command {
             Command::Status => Form::Status,
             Command::List => Form::List,
-            Command::Control { verb, script } => {
-                Form::Control(*verb, script.as_ref().map(ToString::to_string))
-            }
+            Command::Control { verb, .. } => Form::Control(*verb),
             Command::Call(_) | Command::Eval { .. } | Command::Events { .. } => Form::Answer,
             Command::Nothing
             | Command::Ping { .. }
