@@ -15,6 +15,8 @@ pub(crate) enum Exit {
     Usage,
     /// A `check` of this state: 0 ok, 1 warning, 2 critical, 3 unknown.
     State(u8),
+    /// What a script that ran in the foreground ended with.
+    Script(u8),
     /// `check` was given a name that there is not.
     CheckUsage,
     /// No daemon, or none that answers.
@@ -35,7 +37,7 @@ impl Exit {
             Exit::Ok => 0,
             Exit::Failed => 1,
             Exit::Usage => 2,
-            Exit::State(state) => state,
+            Exit::State(code) | Exit::Script(code) => code,
             Exit::CheckUsage => 64,
             Exit::Unavailable => 69,
             Exit::Internal => 70,

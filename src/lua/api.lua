@@ -1,6 +1,6 @@
 -- What stands between a script and the host's functions: errors become tables with `code` and `message`.
-local convert, unknown, capture = ...
-local error, pcall, xpcall, setmetatable, type = error, pcall, xpcall, setmetatable, type
+local convert, unknown, capture, part, left = ...
+local error, pcall, xpcall, setmetatable, type, tostring = error, pcall, xpcall, setmetatable, type, tostring
 
 local api_error = {
   __name = "moonkeep.error",
@@ -31,11 +31,13 @@ local function guard(name, f)
 end
 
 -- A module's table: an unknown name is an error at once.
-local function seal(name, module)
+local function seal(name, module, absent)
   return setmetatable(module, {
     __name = name,
     __index = function(_, key)
-      error(unknown(name, module, key), 2)
+      if not absent[key] then
+        error(unknown(name, module, key), 2)
+      end
     end,
   })
 end
@@ -45,4 +47,39 @@ local function call(f, ...)
   return xpcall(f, capture, ...)
 end
 
-return guard, seal, call
+local request = {}
+
+-- What a handler gets. The positions 1 and 2 are the host's: the ticket and the deadline.
+local request_meta = {
+  __name = "moonkeep.Request",
+  __index = function(self, key)
+    local method = request[key]
+    if method then
+      return method
+    end
+    if key == "deadline" then
+      return left(self[2])
+    end
+    if key ~= "params" and key ~= "id" and key ~= "client" then
+      error(unknown("request", { params = 1, id = 1, client = 1, deadline = 1, part = 1, progress = 1 }, key), 2)
+    end
+  end,
+}
+
+function request.part(self, value)
+  part(self[1], value)
+end
+
+function request.progress(self, fraction, note)
+  if type(fraction) ~= "number" or fraction < 0 or fraction > 1 then
+    error("request:progress: expected a number from 0 to 1 (0.4), got " .. tostring(fraction), 2)
+  end
+  part(self[1], { progress = fraction, note = note })
+end
+
+-- A handler is called through this.
+local function serve(f, params, ticket, deadline, id, client)
+  return xpcall(f, capture, setmetatable({ ticket, deadline, params = params, id = id, client = client }, request_meta))
+end
+
+return guard, seal, call, serve

@@ -49,7 +49,7 @@ pub struct Raised {
 }
 
 impl Failure {
-    pub(super) fn message(text: impl Into<String>) -> Self {
+    pub(crate) fn told(text: impl Into<String>) -> Self {
         Failure::Raised(Raised {
             message: text.into(),
             ..Raised::default()
@@ -132,6 +132,7 @@ pub struct ApiError {
     /// What happened, why, what to do next.
     pub message: String,
     pub data: Option<Json>,
+    pub retry_after: Option<std::time::Duration>,
 }
 
 impl ApiError {
@@ -141,6 +142,7 @@ impl ApiError {
             code: code.into(),
             message: message.into(),
             data: None,
+            retry_after: None,
         }
     }
 }
@@ -188,10 +190,11 @@ fn clean(text: &str) -> String {
     let mut lines: Vec<&str> = text
         .lines()
         .filter(|line| {
-            let line = line.trim_start();
+            let line = &line.trim_start();
             !line.starts_with("[C]")
                 && !line.starts_with("__mlua_async_poll")
                 && !line.starts_with("[moonkeep]")
+                && *line != "(...tail calls...)"
         })
         .collect();
     if lines.len() > TRACEBACK_LINES {

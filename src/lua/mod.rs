@@ -4,19 +4,26 @@
 //! adding a module is adding it to [`MODULES`]. [`state`] makes the Lua state that all of it lives in.
 
 pub mod arguments;
+pub mod core;
 pub mod errors;
+pub(crate) mod events;
 pub mod failure;
 pub mod fs;
 mod governor;
+pub mod host;
 pub mod http;
 pub mod json;
+pub(crate) mod log;
 pub mod modules;
 pub mod process;
+pub mod request;
 mod require;
 pub mod state;
+mod stdio;
 pub mod system;
 pub mod tcp;
 pub mod time;
+mod timers;
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -27,6 +34,7 @@ use crate::proto::ids::{Generation, ScriptName};
 
 /// Every module that scripts can `require`, in the order of the reference. Built when it is first required.
 pub const MODULES: &[&Module] = &[
+    &core::MODULE,
     &fs::MODULE,
     &http::MODULE,
     &json::MODULE,

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use mlua::{Function, Lua, Table, Value};
 
 use super::errors::{self, ApiError};
-use super::{Context, Module};
+use super::{Context, Module, request};
 
 /// api.lua's functions.
 #[derive(Clone, Debug)]
@@ -15,8 +15,9 @@ pub(super) struct Guards {
 }
 
 impl Guards {
-    /// Also returns the trampoline, through which everything of a script is called.
-    pub(super) fn new(lua: &Lua, capture: &Function) -> mlua::Result<(Self, Function)> {
+    /// Also returns the trampolines through which everything of a script is called: `call(f, ...)` and
+    /// `serve(f, params, ticket, deadline, id, client)`.
+    pub(super) fn new(lua: &Lua, capture: &Function) -> mlua::Result<(Self, Function, Function)> {
         let convert = lua.create_function(|lua, (name, error): (mlua::LuaString, Value)| {
             convert(lua, &name.to_string_lossy(), error)
         })?;
@@ -24,11 +25,17 @@ impl Guards {
             lua.create_function(|_, (name, module, key): (mlua::LuaString, Table, Value)| {
                 Ok(unknown(&name.to_string_lossy(), &module, &key))
             })?;
-        let (guard, seal, call) = lua
+        let (guard, seal, call, serve) = lua
             .load(include_str!("api.lua"))
             .set_name(errors::INTERNAL_CHUNK)
-            .call::<(Function, Function, Function)>((convert, unknown, capture.clone()))?;
-        Ok((Guards { guard, seal }, call))
+            .call::<(Function, Function, Function, Function)>((
+                convert,
+                unknown,
+                capture.clone(),
+                request::part(lua)?,
+                request::left(lua)?,
+            ))?;
+        Ok((Guards { guard, seal }, call, serve))
     }
 
     /// Builds a module's table.
@@ -39,12 +46,16 @@ impl Guards {
         module: &Module,
     ) -> mlua::Result<Table> {
         let root = lua.create_table()?;
+        let absent = lua.create_table()?;
         let mut inner: Vec<(&str, Table)> = Vec::new();
         for row in module.functions {
             let mut value = (row.make)(lua, context)?;
             if let Value::Function(function) = &value {
                 let full = format!("{}.{}", module.name, row.name);
                 value = self.guard.call((full, function))?;
+            }
+            if value.is_nil() {
+                absent.raw_set(row.name, true)?;
             }
             match row.name.split_once('.') {
                 None => root.raw_set(row.name, value)?,
@@ -71,7 +82,7 @@ impl Guards {
                 .call((format!("{}.{group}", module.name), table))?;
             root.raw_set(group, sealed)?;
         }
-        self.seal.call((module.name, root))
+        self.seal.call((module.name, root, absent))
     }
 }
 
@@ -90,6 +101,9 @@ fn convert(lua: &Lua, name: &str, error: Value) -> mlua::Result<Value> {
         Some(api) => {
             table.raw_set("code", api.code)?;
             table.raw_set("message", api.message)?;
+            if let Some(wait) = api.retry_after {
+                table.raw_set("retry_after", wait.as_secs_f64())?;
+            }
             if let Some(data) = api.data {
                 let data = super::json::decode(lua, data.as_str().as_bytes())
                     .map_err(mlua::Error::external)?;

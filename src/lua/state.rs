@@ -14,7 +14,8 @@ use mlua::{Function, IntoLuaMulti, Lua, LuaOptions, MultiValue, StdLib, Value};
 
 use super::errors::{self, Failure, Parcel};
 use super::governor::{Governor, Killed};
-use super::{Context, json, modules, require};
+use super::request::Request;
+use super::{Context, json, log, modules, require, stdio};
 use crate::limits;
 use crate::proto::messages::LoadedFile;
 
@@ -46,6 +47,8 @@ pub struct State {
     governor: Rc<Governor>,
     /// `call(f, ...)` of api.lua.
     trampoline: Function,
+    /// `serve(f, params, ticket, deadline, id, client)` of api.lua.
+    server: Function,
     sources: Rc<Sources>,
 }
 
@@ -81,12 +84,15 @@ pub fn new_state(context: &Rc<Context>, bounds: Bounds) -> mlua::Result<State> {
     });
     let capture = capture(&lua)?;
     shim_coroutines(&lua, &governor)?;
-    let (guards, trampoline) = modules::Guards::new(&lua, &capture)?;
+    let (guards, trampoline, server) = modules::Guards::new(&lua, &capture)?;
+    log::install_print(&lua)?;
+    stdio::install(&lua)?;
     require::install(&lua, context, guards, &sources)?;
     Ok(State {
         lua,
         governor,
         trampoline,
+        server,
         sources,
     })
 }
@@ -109,7 +115,7 @@ impl State {
     /// # Errors
     /// If it cannot be read, is too large, or is no Lua: with file and line.
     pub fn load_file(&self, path: &Path) -> Result<Function, Failure> {
-        let source = self.sources.read(path).map_err(Failure::message)?;
+        let source = self.sources.read(path).map_err(Failure::told)?;
         self.load_text(&source, &self.sources.chunk_name(path))
     }
 
@@ -123,7 +129,7 @@ impl State {
             .set_name(name)
             .set_mode(mlua::chunk::ChunkMode::Text)
             .into_function()
-            .map_err(|error| Failure::message(errors::explain(&error).0))
+            .map_err(|error| Failure::told(errors::explain(&error).0))
     }
 
     /// Calls a function of the script as a coroutine of its own. Nothing happens before the first poll.
@@ -136,14 +142,27 @@ impl State {
         args: impl IntoLuaMulti,
         deadline: Option<Instant>,
     ) -> Run {
-        let mut all = match args.into_lua_multi(&self.lua) {
-            Ok(args) => args,
-            Err(error) => return Run::failed(self, &error),
-        };
-        all.push_front(Value::Function(function.clone()));
+        self.start(&self.trampoline, (function, args), deadline)
+    }
+
+    /// Calls a handler. As [`State::run`].
+    pub fn serve(&self, function: &Function, request: Request, deadline: Instant) -> Run {
+        self.start(&self.server, (function, request), Some(deadline))
+    }
+
+    fn start(
+        &self,
+        through: &Function,
+        (function, args): (&Function, impl IntoLuaMulti),
+        deadline: Option<Instant>,
+    ) -> Run {
+        let call = args.into_lua_multi(&self.lua).map(|mut all| {
+            all.push_front(Value::Function(function.clone()));
+            through.call_async(all)
+        });
         Run {
             state: self.clone(),
-            call: Some(self.trampoline.call_async(all)),
+            call: call.ok(),
             deadline,
             timer: None,
         }
@@ -182,22 +201,6 @@ impl std::fmt::Debug for Run {
 }
 
 impl Run {
-    fn failed(state: &State, error: &mlua::Error) -> Self {
-        let message = errors::explain(error).0;
-        let failing = state
-            .lua
-            .create_function(move |_, (): ()| -> mlua::Result<()> {
-                Err(mlua::Error::runtime(message.clone()))
-            });
-        let call = failing.map(|function| function.call_async(())).ok();
-        Run {
-            state: state.clone(),
-            call,
-            deadline: None,
-            timer: None,
-        }
-    }
-
     fn stop(&mut self) {
         if let Some(call) = self.call.take() {
             self.state.governor.closing(&self.state.lua, || drop(call));
@@ -248,7 +251,7 @@ impl Future for Run {
     fn poll(self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let Some(call) = this.call.as_mut() else {
-            return Poll::Ready(Err(Failure::message(
+            return Poll::Ready(Err(Failure::told(
                 "there is not enough memory to call a function",
             )));
         };
@@ -281,7 +284,7 @@ fn outcome(
             Some(Value::Boolean(true)) => return Ok(values),
             _failed => unpack(values.pop_front()),
         },
-        Err(error) => Failure::message(errors::explain(&error).0),
+        Err(error) => Failure::told(errors::explain(&error).0),
     };
     Err(match killed {
         Some(killed) => Failure::TimedOut {
@@ -297,11 +300,11 @@ fn unpack(value: Option<Value>) -> Failure {
     match value {
         Some(Value::UserData(data)) => match data.borrow::<Parcel>() {
             Ok(parcel) => Failure::Raised(parcel.0.clone()),
-            Err(error) => Failure::message(error.to_string()),
+            Err(error) => Failure::told(error.to_string()),
         },
-        Some(Value::Error(error)) => Failure::message(errors::explain(&error).0),
-        Some(other) => Failure::message(other.to_string().unwrap_or_default()),
-        None => Failure::message("an error without a value"),
+        Some(Value::Error(error)) => Failure::told(errors::explain(&error).0),
+        Some(other) => Failure::told(other.to_string().unwrap_or_default()),
+        None => Failure::told("an error without a value"),
     }
 }
 

@@ -1,12 +1,107 @@
 //! `moonkeep worker`: hosts one Lua state, or one executable.
+//!
+//! argv is `moonkeep worker NAME [--exec]`; the first line on standard input is the setup. Standard output is the
+//! daemon's: it is moved to a private descriptor at once, and descriptor 1 becomes the log, as 2 is.
 
 use std::process::ExitCode;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::LocalSet;
+
+use crate::proto::codec::{self, FromDaemon};
+use crate::proto::messages::{Setup, ToWorker};
+
+mod exec;
+pub mod foreground;
+mod host;
+mod pipes;
+mod serving;
+mod stage;
+
+use pipes::Pipes;
 
 /// The first argument that makes the program a worker.
 pub const ROLE: &str = "worker";
 
+/// A fault of moonkeep's own, or a panic.
+const INTERNAL: u8 = 70;
+
 /// Runs the worker that argv names, until its script ends or the daemon goes.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::FAILURE
+    let code = match start() {
+        Ok(code) => code,
+        Err(error) => {
+            crate::lua::log::line("error", &format!("{error:#}"));
+            INTERNAL
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn start() -> anyhow::Result<u8> {
+    let ends = pipes::claim()?;
+    let runtime = runtime()?;
+    let tasks = LocalSet::new();
+    let code = tasks.block_on(&runtime, async {
+        let mut pipes = Pipes::new(ends)?;
+        match setup(&mut pipes).await? {
+            Some(setup) if setup.exec => exec::run(*setup, pipes).await,
+            Some(setup) => host::run(*setup, pipes).await,
+            // The daemon went away before it said what to run.
+            None => Ok(0),
+        }
+    });
+    runtime.shutdown_background();
+    code
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// The first line.
+async fn setup(pipes: &mut Pipes) -> anyhow::Result<Option<Box<Setup>>> {
+    let Some(line) = pipes.first_line().await? else {
+        return Ok(None);
+    };
+    match codec::decode_daemon(&line) {
+        Ok(FromDaemon::Message(ToWorker::Setup(setup))) => {
+            limit_files(setup.files);
+            Ok(Some(setup))
+        }
+        Ok(_) => anyhow::bail!(
+            "the first line was no setup: `moonkeep worker` is started by the daemon, not by hand; use `moonkeep run FILE`"
+        ),
+        Err(why) => anyhow::bail!(
+            "{why}; `moonkeep worker` is started by the daemon, not by hand; use `moonkeep run FILE`"
+        ),
+    }
+}
+
+/// `limits.files`. A lower limit of the system's stays as it is.
+fn limit_files(files: u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let most = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let limit = files.min(most);
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(limit),
+            maximum: Some(limit),
+        },
+    );
+}
+
+/// Resident memory of a process, in bytes; 0 if it cannot be read.
+fn resident(process: &str) -> u64 {
+    let Ok(text) = std::fs::read_to_string(format!("/proc/{process}/statm")) else {
+        return 0;
+    };
+    let pages: u64 = text
+        .split_ascii_whitespace()
+        .nth(1)
+        .and_then(|pages| pages.parse().ok())
+        .unwrap_or(0);
+    pages * rustix::param::page_size() as u64
 }

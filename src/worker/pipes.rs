@@ -1,0 +1,158 @@
+//! The two pipes to the daemon: many lines a read, many lines a write.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use anyhow::Context;
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::stdio::{dup2_stdin, dup2_stdout, stderr, stdin, stdout};
+use tokio::net::unix::pipe::{Receiver, Sender};
+
+use crate::limits;
+use crate::lua::host::Outbox;
+use crate::proto::framer::{Frame, Framer};
+
+/// The pipes' real ends, moved away from 0 and 1.
+#[derive(Debug)]
+pub(super) struct Ends {
+    read: OwnedFd,
+    write: OwnedFd,
+}
+
+/// Takes the pipes and leaves `/dev/null` as standard input and the log as standard output, so that neither a
+/// script's child nor a stray write can touch the protocol. First thing of all.
+pub(super) fn claim() -> anyhow::Result<Ends> {
+    let told = "cannot set up standard input and output";
+    let read = fcntl_dupfd_cloexec(stdin(), 3).context(told)?;
+    let write = fcntl_dupfd_cloexec(stdout(), 3).context(told)?;
+    let nothing = std::fs::File::open("/dev/null").context(told)?;
+    dup2_stdin(nothing.as_fd()).context(told)?;
+    dup2_stdout(stderr()).context(told)?;
+    Ok(Ends { read, write })
+}
+
+/// Both directions, without waiting unless asked to.
+#[derive(Debug)]
+pub(super) struct Pipes {
+    receiver: Receiver,
+    sender: Sender,
+    framer: Framer,
+    buffer: Box<[u8]>,
+    /// On its way out, and how much of it is gone.
+    leaving: Vec<u8>,
+    gone: usize,
+    broken: bool,
+}
+
+/// What one look at the daemon's pipe brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Input {
+    More,
+    /// Nothing is there now.
+    Nothing,
+    End,
+}
+
+impl Pipes {
+    pub(super) fn new(ends: Ends) -> anyhow::Result<Self> {
+        let told = "standard input and output must be pipes: `moonkeep worker` is started by the daemon, not by hand; use `moonkeep run FILE`";
+        Ok(Pipes {
+            receiver: Receiver::from_owned_fd(ends.read).context(told)?,
+            sender: Sender::from_owned_fd(ends.write).context(told)?,
+            framer: Framer::new(2 * limits::LINE_BYTES),
+            buffer: vec![0; limits::READ_BYTES].into_boxed_slice(),
+            leaving: Vec::new(),
+            gone: 0,
+            broken: false,
+        })
+    }
+
+    /// Waits until there may be something to read. Cancel safe.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        self.receiver.readable().await
+    }
+
+    /// Takes what is there now, at most one buffer full, and gives each line to `each`.
+    pub(super) fn take(&mut self, mut each: impl FnMut(&[u8])) -> Input {
+        let count = match self.receiver.try_read(&mut self.buffer) {
+            Ok(0) => return Input::End,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Input::Nothing,
+            Err(_) => return Input::End,
+        };
+        let mut bytes = &self.buffer[..count];
+        while let Some(frame) = self.framer.next(&mut bytes) {
+            match frame {
+                Frame::Line(line) => each(line),
+                // The daemon's own lines have a limit below this one.
+                Frame::TooLong { .. } => {}
+            }
+        }
+        Input::More
+    }
+
+    /// The first line, read byte by byte's worth: what follows it stays in the pipe's framer.
+    pub(super) async fn first_line(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
+        let mut line = Vec::new();
+        loop {
+            self.readable().await?;
+            let mut byte = [0];
+            match self.receiver.try_read(&mut byte) {
+                Ok(0) => return Ok(None),
+                Ok(_) if byte[0] == b'\n' => return Ok(Some(line)),
+                Ok(_) => line.push(byte[0]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error).context("cannot read the daemon's first line"),
+            }
+            if line.len() > limits::LINE_BYTES {
+                anyhow::bail!("the daemon's first line is too long");
+            }
+        }
+    }
+
+    /// Whether something waits to be written for which the pipe has had no room.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.gone < self.leaving.len()
+    }
+
+    /// Waits until the pipe has room. Cancel safe.
+    pub(super) async fn writable(&self) -> io::Result<()> {
+        self.sender.writable().await
+    }
+
+    /// Writes as much as fits. When the daemon is gone, everything is thrown away.
+    pub(super) fn send(&mut self, outbox: &Outbox) {
+        loop {
+            if !self.is_stuck() {
+                if outbox.is_empty() {
+                    return;
+                }
+                outbox.swap(&mut self.leaving);
+                self.gone = 0;
+            }
+            if self.broken {
+                self.gone = self.leaving.len();
+                continue;
+            }
+            match self.sender.try_write(&self.leaving[self.gone..]) {
+                Ok(count) => self.gone += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => self.broken = true,
+            }
+        }
+    }
+
+    /// Writes everything that waits, for as long as the pipe takes it within `limits::WRITE_DEADLINE`.
+    pub(super) async fn flush(&mut self, outbox: &Outbox) {
+        let all = async {
+            loop {
+                self.send(outbox);
+                if !self.is_stuck() || self.writable().await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(limits::WRITE_DEADLINE, all).await;
+    }
+}

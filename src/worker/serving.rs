@@ -1,0 +1,241 @@
+//! Requests in a Lua worker: each becomes a coroutine, and ends its ticket exactly once.
+//!
+//! A handler is polled once where its request was read; only one that waits gets a task of its own.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use mlua::{MultiValue, Value};
+use tokio::sync::oneshot;
+
+use crate::limits;
+use crate::lua::errors::{self, Failure};
+use crate::lua::host::Host;
+use crate::lua::json;
+use crate::lua::request::Request;
+use crate::lua::state::{Run, State};
+use crate::proto::codec;
+use crate::proto::ids::Ticket;
+use crate::proto::messages::{Body, Dispatch, ErrorCode, Json, Payload, Refusal, Work};
+
+/// What runs, each with the means to stop it.
+#[derive(Debug, Default)]
+pub(super) struct Serving {
+    running: RefCell<BTreeMap<Ticket, oneshot::Sender<()>>>,
+}
+
+impl Serving {
+    pub(super) fn is_idle(&self) -> bool {
+        self.running.borrow().is_empty()
+    }
+
+    /// Starts a request.
+    pub(super) fn request(self: &Rc<Self>, host: &Rc<Host>, state: &State, dispatch: Dispatch) {
+        let ticket = dispatch.ticket;
+        match prepare(host, state, dispatch) {
+            Ok((run, what)) => self.begin(host, state, ticket, run, what),
+            Err(refusal) => end(host, ticket, Body::Error(refusal)),
+        }
+    }
+
+    fn begin(
+        self: &Rc<Self>,
+        host: &Rc<Host>,
+        state: &State,
+        ticket: Ticket,
+        mut run: Run,
+        what: What,
+    ) {
+        let mut nobody = Context::from_waker(Waker::noop());
+        if let Poll::Ready(result) = Pin::new(&mut run).poll(&mut nobody) {
+            return end(host, ticket, body(state, &what, result));
+        }
+        let (stop, stopped) = oneshot::channel();
+        self.running.borrow_mut().insert(ticket, stop);
+        let (serving, state, outer) = (Rc::clone(self), state.clone(), Rc::clone(host));
+        host.start(async move {
+            let body = tokio::select! {
+                // Both arms may be dropped: stopping a run is what dropping it means.
+                biased;
+                result = &mut run => body(&state, &what, result),
+                Ok(()) = stopped => {
+                    drop(run);
+                    Body::Error(Refusal::new(ErrorCode::Cancelled, "the request was cancelled while it ran; what it had done by then stays done"))
+                }
+            };
+            serving.running.borrow_mut().remove(&ticket);
+            end(&outer, ticket, body);
+        });
+    }
+
+    /// Stops a request, if it still runs. Its end follows.
+    pub(super) fn cancel(&self, ticket: Ticket) {
+        if let Some(stop) = self.running.borrow_mut().remove(&ticket) {
+            let _ = stop.send(());
+        }
+    }
+
+    /// Ends everything that still runs: the worker leaves.
+    pub(super) fn abandon(&self, host: &Host, why: &str) {
+        let running = std::mem::take(&mut *self.running.borrow_mut());
+        for ticket in running.into_keys() {
+            end(
+                host,
+                ticket,
+                Body::Error(Refusal::new(ErrorCode::OutcomeUnknown, why)),
+            );
+        }
+    }
+}
+
+/// What runs, for error texts.
+#[derive(Debug)]
+enum What {
+    Handler(Box<str>),
+    Eval,
+}
+
+impl std::fmt::Display for What {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            What::Handler(name) => write!(f, "handler {name}"),
+            What::Eval => f.write_str("the code"),
+        }
+    }
+}
+
+fn prepare(host: &Host, state: &State, dispatch: Dispatch) -> Result<(Run, What), Refusal> {
+    let now = Instant::now();
+    match dispatch.work {
+        Work::Eval { code } => {
+            let chunk = compile(state, &code)?;
+            Ok((
+                state.run(&chunk, (), Some(now + dispatch.timeout)),
+                What::Eval,
+            ))
+        }
+        Work::Call { handler, params } => {
+            let registered = host.registry.handlers.borrow().get(&handler).map(Rc::clone);
+            let Some(registered) = registered else {
+                return Err(unknown(host, &handler));
+            };
+            let limit = registered
+                .timeout
+                .map_or(dispatch.timeout, |own| own.min(dispatch.timeout));
+            let request = Request {
+                params: parameters(state, params.as_ref())?,
+                ticket: dispatch.ticket,
+                deadline: now + limit,
+                id: dispatch.id,
+                client: dispatch.client,
+            };
+            Ok((
+                state.serve(&registered.function, request, now + limit),
+                What::Handler(handler),
+            ))
+        }
+    }
+}
+
+fn parameters(state: &State, params: Option<&Json>) -> Result<Value, Refusal> {
+    let text = params.map_or("{}", Json::as_str);
+    json::decode(state.lua(), text.as_bytes()).map_err(|fault| {
+        Refusal::new(
+            ErrorCode::BadRequest,
+            format!("the parameters are {}", fault.what),
+        )
+    })
+}
+
+fn unknown(host: &Host, handler: &str) -> Refusal {
+    let handlers = host.registry.handlers.borrow();
+    let hint = match errors::nearest(handler, handlers.keys().map(|name| &**name)) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None if handlers.is_empty() => "it has none".to_owned(),
+        None => {
+            let names: Vec<&str> = handlers.keys().take(20).map(|name| &**name).collect();
+            format!("it has {}", names.join(", "))
+        }
+    };
+    Refusal::new(
+        ErrorCode::UnknownHandler,
+        format!("the script has no handler \"{handler}\"; {hint}"),
+    )
+}
+
+/// An expression, or statements.
+fn compile(state: &State, code: &str) -> Result<mlua::Function, Refusal> {
+    let expression = state.load_text(format!("return {code}\n").as_bytes(), "=eval");
+    expression
+        .or_else(|_| state.load_text(code.as_bytes(), "=eval"))
+        .map_err(|failure| failure.refusal("the code"))
+}
+
+fn body(state: &State, what: &What, result: Result<MultiValue, Failure>) -> Body {
+    let result = match (what, result) {
+        (_, Err(failure)) => Err(failure.refusal(&what.to_string())),
+        (What::Handler(_), Ok(values)) => {
+            let value = values.front().unwrap_or(&Value::Nil);
+            json::to_json(state.lua(), "result", value).map_err(|fault| {
+                Refusal::new(
+                    ErrorCode::ScriptError,
+                    format!("{what} returned what JSON cannot say: {fault}"),
+                )
+            })
+        }
+        (What::Eval, Ok(values)) => Ok(shown(state, &values)),
+    };
+    match result {
+        Ok(json) => Body::Ok {
+            result: Payload::Json(json),
+            replayed: false,
+        },
+        Err(refusal) => Body::Error(refusal),
+    }
+}
+
+/// What `eval` gives: one value as it is, several as an array; what JSON cannot say as text.
+fn shown(state: &State, values: &MultiValue) -> Json {
+    let lua = state.lua();
+    let one = |value: &Value| {
+        json::to_json(lua, "result", value).unwrap_or_else(|_| {
+            Json::of(
+                &value
+                    .to_string()
+                    .unwrap_or_else(|_| value.type_name().to_owned()),
+            )
+        })
+    };
+    match (values.front(), values.len()) {
+        (None, _) => Json::of(&()),
+        (Some(value), 1) => one(value),
+        (Some(_), _) => {
+            let all: Vec<String> = values
+                .iter()
+                .map(|value| one(value).as_str().to_owned())
+                .collect();
+            let text = format!("[{}]", all.join(","));
+            Json::parse(&text).unwrap_or_else(|_| Json::of(&text))
+        }
+    }
+}
+
+/// Ends a ticket. A result that makes too long a line becomes an error.
+fn end(host: &Host, ticket: Ticket, body: Body) {
+    host.outbox.push(|out| {
+        let start = out.len();
+        codec::encode_outcome(ticket, &body, out);
+        if out.len() - start > limits::LINE_BYTES {
+            out.truncate(start);
+            let refusal = Refusal::new(
+                ErrorCode::TooLarge,
+                format!("the result makes a line of more than {} bytes; send it in parts, or write a file and return its path", limits::LINE_BYTES),
+            );
+            codec::encode_outcome(ticket, &Body::Error(refusal), out);
+        }
+    });
+}
