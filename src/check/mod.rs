@@ -32,6 +32,9 @@ use crate::paths::Home;
 use result::{Outcome, Report};
 use suite::{Request, Suite};
 
+/// LuaLS annotations of the globals that plugins have.
+pub const TYPES: &str = include_str!("types.lua");
+
 /// Why there is no report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
@@ -59,8 +62,14 @@ pub fn check(
             .await
             .map_err(Stop::Usage)?;
         let chosen = suite.select(&request.words).map_err(Stop::Usage)?;
+        for line in &suite.said {
+            progress(Progress::Said(line));
+        }
         progress(Progress::Chosen(chosen.len()));
-        Ok(run::run(&suite, &chosen, |outcome| progress(Progress::Done(outcome))).await)
+        Ok(run::run(&suite, &chosen, request.timeout, |outcome| {
+            progress(Progress::Done(outcome))
+        })
+        .await)
     })
 }
 
@@ -79,6 +88,8 @@ pub fn load(home: &Home, config: &Config, request: &Request) -> Result<Suite, St
 /// What happens while checks run.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress<'a> {
+    /// A plugin's file printed this.
+    Said(&'a str),
     /// So many checks will run.
     Chosen(usize),
     Done(&'a Outcome),

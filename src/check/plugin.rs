@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use mlua::{FromLua, Function, IntoLua, Lua, Table, Value};
+use mlua::{FromLua, Function, IntoLua, Lua, LuaString, Table, Value};
 
 use super::command;
 use super::params::{Declared, Params, Written};
+use super::probe::Said;
 use crate::limits;
 use crate::lua::arguments::Named;
 use crate::lua::errors::{self, Failure};
@@ -58,6 +59,8 @@ pub struct Plugin {
     pub params: Vec<Declared>,
     /// Required parameters that were not given: the plugin is inactive.
     pub missing: Vec<String>,
+    /// What its file printed.
+    pub said: Vec<String>,
     /// Keys of its section that are no parameters.
     pub undeclared: Vec<String>,
 }
@@ -99,6 +102,8 @@ pub async fn load(
     let text = source.read().map_err(|why| failure(misuse(why)))?;
     let chunk = state.load_text(&text, &format!("@{shown}"))?;
     let deadline = Instant::now() + limits::PLUGIN_LOAD_TIMEOUT;
+    let said = Said::default();
+    state.lua().set_app_data(said.clone());
     let ran = state.run(&chunk, (), Some(deadline)).await;
     let draft = close(&draft);
     let missing = draft.params.missing().to_vec();
@@ -126,6 +131,7 @@ pub async fn load(
         undeclared: draft.params.undeclared().map(str::to_owned).collect(),
         params: draft.params.declared().to_vec(),
         state,
+        said: said.take(),
         checks,
         missing,
     })
@@ -219,6 +225,12 @@ fn globals(lua: &Lua, draft: &Rc<RefCell<Draft>>, home: &Path) -> mlua::Result<F
             Ok(function)
         })?,
     )?;
+    let say = lua.create_function(|lua, line: LuaString| {
+        if let Some(said) = lua.app_data_ref::<Said>() {
+            said.push(line.to_string_lossy());
+        }
+        Ok(())
+    })?;
     let modules = lua.create_table()?;
     for module in MODULES {
         let short = module.name.trim_start_matches("moonkeep.");
@@ -226,7 +238,7 @@ fn globals(lua: &Lua, draft: &Rc<RefCell<Draft>>, home: &Path) -> mlua::Result<F
     }
     lua.load(include_str!("prelude.lua"))
         .set_name(errors::INTERNAL_CHUNK)
-        .call(modules)
+        .call((modules, say))
 }
 
 fn open(draft: &Draft, what: &str) -> mlua::Result<()> {
@@ -324,7 +336,7 @@ pub fn returned(value: Option<Value>, lua: &Lua) -> Result<Option<String>, Strin
                 Err(_) => Ok(value
                     .into_lua(lua)
                     .ok()
-                    .and_then(|value| value.as_string().map(mlua::LuaString::to_string_lossy))),
+                    .and_then(|value| value.as_string().map(LuaString::to_string_lossy))),
             }
         }
         Some(other) => Err(format!(

@@ -58,6 +58,27 @@ impl Findings {
     }
 }
 
+/// What a plugin prints, line by line: it goes beside the report, never into it. Put into the Lua state's app data
+/// before the plugin's code runs.
+#[derive(Clone, Debug, Default)]
+pub struct Said(Rc<RefCell<Vec<String>>>);
+
+impl Said {
+    /// Notes a line; the first 8 KiB are kept.
+    pub fn push(&self, line: String) {
+        let mut lines = self.0.borrow_mut();
+        let length: usize = lines.iter().map(String::len).sum();
+        if length < limits::CHECK_OUTPUT_BYTES {
+            lines.push(line);
+        }
+    }
+
+    #[must_use]
+    pub fn take(&self) -> Vec<String> {
+        self.0.take()
+    }
+}
+
 /// The object itself. Cheap to clone: the runner keeps one handle, Lua the other.
 #[derive(Clone, Debug)]
 pub struct Probe {

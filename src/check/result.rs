@@ -23,6 +23,9 @@ pub struct Outcome {
     /// Later lines of an existing monitoring plugin's output; shown with `-v` only.
     #[serde(skip)]
     pub details: Option<String>,
+    /// What it printed.
+    #[serde(skip)]
+    pub said: Vec<String>,
 }
 
 impl Outcome {
@@ -39,6 +42,7 @@ impl Outcome {
             file: file.to_owned(),
             traceback: None,
             details: None,
+            said: Vec::new(),
         }
     }
 }

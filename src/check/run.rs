@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::plugin;
-use super::probe::{Findings, Probe};
+use super::probe::{Findings, Probe, Said};
 use super::result::{Outcome, Report};
 use super::state::State;
 use super::suite::{Labels, Runnable, Suite, Work};
@@ -21,7 +21,13 @@ use crate::lua::process::Tap;
 
 /// Runs the chosen entries of a suite; `done` hears of each outcome as it comes. Cancel safe: dropping it ends
 /// every check and kills the process groups of their commands.
-pub async fn run(suite: &Suite, chosen: &[usize], mut done: impl FnMut(&Outcome)) -> Report {
+pub async fn run(
+    suite: &Suite,
+    chosen: &[usize],
+    timeout: Option<Duration>,
+    mut done: impl FnMut(&Outcome),
+) -> Report {
+    let end = timeout.map(|timeout| Instant::now() + timeout);
     let places = Arc::new(Semaphore::new(limits::CHECKS_AT_ONCE));
     let mut tasks = JoinSet::new();
     let mut outcomes: Vec<Option<Outcome>> = Vec::new();
@@ -39,7 +45,7 @@ pub async fn run(suite: &Suite, chosen: &[usize], mut done: impl FnMut(&Outcome)
                 let (runnable, places) = ((**runnable).clone(), Arc::clone(&places));
                 tasks.spawn_local(async move {
                     let _place = places.acquire().await;
-                    (slot, run_one(name, labels, runnable).await)
+                    (slot, run_one(name, labels, runnable, end).await)
                 });
             }
         }
@@ -56,16 +62,23 @@ pub async fn run(suite: &Suite, chosen: &[usize], mut done: impl FnMut(&Outcome)
     Report::new(outcomes.into_iter().flatten().collect())
 }
 
-async fn run_one(name: String, labels: Labels, runnable: Runnable) -> Outcome {
+async fn run_one(
+    name: String,
+    labels: Labels,
+    runnable: Runnable,
+    end: Option<Instant>,
+) -> Outcome {
     let Runnable { check, state } = runnable;
-    let limit = check.options.timeout.unwrap_or(limits::CHECK_TIMEOUT);
     let begin = Instant::now();
+    let own = check.options.timeout.unwrap_or(limits::CHECK_TIMEOUT);
+    let limit = end.map_or(own, |end| own.min(end.saturating_duration_since(begin)));
     let probe = Probe {
         name: Rc::from(name.as_str()),
         findings: Rc::default(),
         deadline: begin + limit,
     };
     let tap = Tap::default();
+    let said = Said::default();
     let object = state
         .lua()
         .create_userdata(probe.clone())
@@ -80,6 +93,7 @@ async fn run_one(name: String, labels: Labels, runnable: Runnable) -> Outcome {
                 run,
                 lua: state.lua(),
                 tap: &tap,
+                said: &said,
             }
             .await
         }
@@ -92,6 +106,7 @@ async fn run_one(name: String, labels: Labels, runnable: Runnable) -> Outcome {
     let findings = probe.findings.take();
     let mut outcome = judge(findings, ended, state.lua(), limit, &tap);
     outcome.name = name;
+    outcome.said = said.take();
     outcome.duration_seconds = took.as_secs_f64();
     outcome.tags = check.options.tags;
     outcome.file = labels.file;
@@ -172,11 +187,12 @@ fn shortened(mut text: String) -> String {
     text
 }
 
-/// Sets where commands show their output before each step of a check: several checks share one Lua state.
+/// Sets where commands and `print` show their output before each step of a check: several checks share one Lua state.
 struct Tapped<'a, F> {
     run: F,
     lua: &'a Lua,
     tap: &'a Tap,
+    said: &'a Said,
 }
 
 impl<F: Future + Unpin> Future for Tapped<'_, F> {
@@ -184,6 +200,7 @@ impl<F: Future + Unpin> Future for Tapped<'_, F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.lua.set_app_data(self.tap.clone());
+        self.lua.set_app_data(self.said.clone());
         Pin::new(&mut self.run).poll(context)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -22,6 +23,8 @@ pub struct Request {
     pub words: Vec<String>,
     /// `--set`.
     pub sets: BTreeMap<String, Written>,
+    /// A time limit for all checks together; each ends then at the latest.
+    pub timeout: Option<Duration>,
 }
 
 /// All checks of a home.
@@ -29,6 +32,8 @@ pub struct Request {
 pub struct Suite {
     pub entries: Vec<Entry>,
     pub inactive: Vec<Inactive>,
+    /// What files printed while they were loaded, each line with its file in front.
+    pub said: Vec<String>,
     /// Every parameter that some plugin declared.
     params: Vec<String>,
 }
@@ -134,6 +139,8 @@ impl Suite {
             Ok(plugin) => plugin,
             Err(failure) => return self.broken(instance, labels, failure),
         };
+        let named = |line: String| format!("{}: {line}", labels.file);
+        self.said.extend(plugin.said.into_iter().map(named));
         self.params
             .extend(plugin.params.iter().map(|param| param.name.clone()));
         if let Some(key) = plugin.undeclared.first() {

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::check::result::Report;
 use crate::check::state::State;
 use crate::check::suite::Request;
-use crate::check::text::{self, Style};
+use crate::check::text::{self, Style, escaped};
 use crate::check::{self, Progress, Stop, json, junit, nagios, params, prometheus, tap};
 use crate::scripts::load_config;
 
@@ -65,7 +65,7 @@ pub(crate) fn run(globals: &Globals, output: &Output, args: &Args) -> Result<Exi
         exit: Exit::CheckUsage,
         ..failure
     })?;
-    let request = args.request()?;
+    let request = args.request(globals)?;
     match &args.words[..] {
         [word] if word == "help" => return about::plugins(output),
         [word, plugin] if word == "help" => return about::help(output, &home, plugin),
@@ -78,7 +78,10 @@ pub(crate) fn run(globals: &Globals, output: &Output, args: &Args) -> Result<Exi
     }
     let begin = Instant::now();
     let mut bar = Bar::new(output.shows_progress());
-    let report = check::check(&home, &config, &request, |progress| bar.show(progress));
+    let report = check::check(&home, &config, &request, |progress| {
+        tell(output, &bar, progress);
+        bar.show(progress);
+    });
     bar.clear();
     let report = report.map_err(stopped)?;
     if report.checks.is_empty() {
@@ -93,8 +96,21 @@ pub(crate) fn run(globals: &Globals, output: &Output, args: &Args) -> Result<Exi
     Ok(Exit::State(report.verdict(fail_on).exit_code()))
 }
 
+/// What plugins print goes to stderr: the report stays readable for programs.
+fn tell(output: &Output, bar: &Bar, progress: Progress<'_>) {
+    let lines: Vec<String> = match progress {
+        Progress::Said(line) => vec![escaped(line)],
+        Progress::Chosen(_) => Vec::new(),
+        Progress::Done(outcome) => {
+            let named = |line: &String| escaped(&format!("{}: {line}", outcome.name));
+            outcome.said.iter().map(named).collect()
+        }
+    };
+    bar.aside(|| lines.iter().for_each(|line| output.note(line)));
+}
+
 impl Args {
-    fn request(&self) -> Result<Request, Failure> {
+    fn request(&self, globals: &Globals) -> Result<Request, Failure> {
         let mut sets = BTreeMap::new();
         for text in &self.sets {
             let (name, value) =
@@ -104,6 +120,7 @@ impl Args {
         Ok(Request {
             words: self.words.clone(),
             sets,
+            timeout: globals.timeout,
         })
     }
 
@@ -179,6 +196,7 @@ impl Bar {
     fn show(&mut self, progress: Progress<'_>) {
         let Some(bar) = &self.bar else { return };
         match progress {
+            Progress::Said(_) => {}
             Progress::Chosen(count) => bar.set_length(count as u64),
             Progress::Done(_) => {
                 bar.inc(1);
@@ -192,6 +210,14 @@ impl Bar {
                     bar.set_draw_target(ProgressDrawTarget::stderr());
                 }
             }
+        }
+    }
+
+    /// Prints without the bar in the way.
+    fn aside(&self, print: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) if self.shown => bar.suspend(print),
+            Some(_) | None => print(),
         }
     }
 

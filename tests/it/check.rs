@@ -212,6 +212,19 @@ fn a_check_that_waits_or_spins_ends_at_its_limit() {
 }
 
 #[test]
+fn one_time_limit_can_hold_for_all() {
+    let home = plugin("for i = 1, 300 do check('c' .. i, function() time.sleep(60) end) end");
+    let begin = Instant::now();
+    let finished = home.run(&["check", "--timeout", "300ms"]).expect_code(2);
+    assert!(
+        begin.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begin.elapsed()
+    );
+    has(&finished, "300 critical");
+}
+
+#[test]
 fn a_command_is_killed_with_its_group_and_its_output_kept() {
     let home = Home::new();
     let mark = format!("9{}", std::process::id());

@@ -146,3 +146,23 @@ fn the_exposition_has_every_family() {
         assert_eq!(judge.code(), Some(0), "{judge:#?}");
     }
 }
+
+#[test]
+fn what_plugins_print_stays_out_of_the_report() {
+    let home = plugin(
+        "print('loading', 1, nil)
+         check('a', function() print('running\\27') return 'fine' end)
+         check('b', function() io.write('x') end)
+         check('c', function() os.exit(0) end)",
+    );
+    let finished = home.run(&["check", "-f", "json"]).expect_code(3);
+    assert!(
+        serde_json::from_str::<serde_json::Value>(&finished.stdout).is_ok(),
+        "{finished:#?}"
+    );
+    let finished = finished
+        .expect_stderr("plugins/p.lua: loading\\t1\\tnil\n")
+        .expect_stderr("a: running\\x1b\n");
+    has(&finished, "use print, or return the message");
+    has(&finished, "return from the function");
+}

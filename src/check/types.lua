@@ -1,0 +1,69 @@
+
+--- What plugins in `plugins/` have as globals. docs/checks.md describes them.
+
+---@class moonkeep.CheckOptions
+---@field every? number|string how often the daemon is to run it: "30s", "1m"
+---@field timeout? number|string default 10 s
+---@field tags? string[]
+---@field needs? string[] names of parents
+
+---@class moonkeep.Thresholds
+---@field warn? number|string a number: above it; a text: a Nagios range like "10:20"
+---@field crit? number|string
+---@field min? number
+---@field max? number
+
+---@class moonkeep.Probe
+---@field name string
+---@field state table lasts between runs
+local probe = {}
+
+--- Critical, if the condition does not hold; the function goes on. Without a message: file and line.
+---@generic T
+---@param condition T
+---@param message? string
+---@return T condition
+function probe:expect(condition, message) end
+
+--- A warning, if the condition does not hold; with a text alone in any case.
+---@param condition any
+---@param message? string
+function probe:warn(condition, message) end
+
+---@param message string
+function probe:critical(message) end
+
+---@param message string
+function probe:unknown(message) end
+
+--- Notes a value and judges it by the thresholds.
+---@param name string
+---@param value number?
+---@param unit? string "s", "%", "B", "c", ...
+---@param thresholds? moonkeep.Thresholds
+---@return number? value
+function probe:measure(name, value, unit, thresholds) end
+
+--- Seconds that are left for a host call.
+---@return number
+function probe:remaining() end
+
+--- Declares a check. The options may be left out.
+---@param name string
+---@param options moonkeep.CheckOptions
+---@param run fun(c: moonkeep.Probe): string?
+---@overload fun(name: string, run: fun(c: moonkeep.Probe): string?)
+function check(name, options, run) end
+
+--- Declares and reads a parameter; nil as default: required.
+---@generic T
+---@param name string
+---@param default T?
+---@param doc? string
+---@return T
+function param(name, default, doc) end
+
+--- Runs an existing monitoring plugin.
+---@param command string|string[]
+---@return fun(c: moonkeep.Probe): string?
+function nagios(command) end
