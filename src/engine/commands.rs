@@ -15,7 +15,7 @@ use crate::proto::messages::{
 };
 
 impl Engine {
-    pub(super) fn from_client(&mut self, id: crate::proto::ids::SessionId, message: FromClient) {
+    pub(super) fn client_says(&mut self, id: crate::proto::ids::SessionId, message: FromClient) {
         let now = self.now;
         let Some(session) = self.sessions.get_mut(id) else {
             self.senseless("a message of a session that is gone");

@@ -138,11 +138,6 @@ impl Stored {
     pub(super) fn len(&self) -> usize {
         self.by_time.len()
     }
-
-    #[cfg(any(test, debug_assertions))]
-    pub(super) fn live(&self) -> usize {
-        self.table.len() - self.by_time.len()
-    }
 }
 
 /// Milliseconds since 1970, from the id's first 48 bits.

@@ -151,7 +151,7 @@ impl Engine {
     }
 
     /// Tells a worker something that is no answer, and counts it.
-    pub(super) fn to_worker(&mut self, id: &WorkerId, message: ToWorker) {
+    pub(super) fn tell_worker(&mut self, id: &WorkerId, message: ToWorker) {
         let now = self.now;
         if let Some(worker) = self.worker_mut(id) {
             worker.asker.sent(message.cost(), now);

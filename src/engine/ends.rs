@@ -1,14 +1,13 @@
 //! How requests end. [`Engine::finish`] is the only way; everything else here decides with what.
 
-use super::alphabet::{Effect, Exit, Kill, Moment, Peer};
-use super::asking::What;
+use super::alphabet::{Exit, Moment, Peer};
 use super::coalesce::FlightKey;
 use super::requests::{Request, RequestKey, State, Waiter, Why};
 use super::timers::Timer;
 use super::{Engine, refusals};
 use crate::limits;
-use crate::proto::ids::{RequestId, ScriptName, Ticket, WorkerId};
-use crate::proto::messages::{Body, Delivery, ErrorCode, Refusal, ToWorker, Work};
+use crate::proto::ids::{ScriptName, Ticket, WorkerId};
+use crate::proto::messages::{Body, Delivery, ErrorCode, Refusal, Work};
 
 /// Whether an end is kept for repeats of its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +33,7 @@ impl Engine {
         self.tell_all(waiters, body);
     }
 
-    fn tell_all(&mut self, waiters: Vec<Waiter>, body: Body) {
+    pub(super) fn tell_all(&mut self, waiters: Vec<Waiter>, body: Body) {
         let mut waiters = waiters.into_iter();
         let last = waiters.next_back();
         for waiter in waiters {
@@ -261,77 +260,6 @@ impl Engine {
         self.tell_all(expired, Body::Error(refusal));
     }
 
-    /// Asks the worker to stop a running request.
-    pub(super) fn ask_to_stop(&mut self, key: RequestKey, why: Why) {
-        let now = self.now;
-        let Some(request) = self.requests.get_mut(key) else {
-            return;
-        };
-        let (worker, ticket, kill_at) = match &request.state {
-            State::Running(run) => {
-                // Whom nobody waits for is not killed for being slow to stop, before its deadline.
-                let kill_at = match why {
-                    Why::Abandoned => run.until.max(now).after(limits::DEADLINE_SLACK),
-                    Why::Deadline | Why::Asked => now,
-                }
-                .after(limits::CANCEL_GRACE);
-                let worker = WorkerId {
-                    script: request.script.clone(),
-                    generation: run.generation,
-                };
-                (worker, run.ticket, kill_at)
-            }
-            State::Queued(_) | State::Cancelling { .. } => return,
-        };
-        request.cancel(why, kill_at);
-        self.timers.arm(Timer::Request(key), kill_at);
-        if let Some(request) = self.requests.get(key) {
-            self.end_flight_of(key, request.script.clone(), request.work.clone());
-        }
-        self.to_worker(&worker, ToWorker::Cancel { ticket });
-    }
-
-    fn end_flight_of(&mut self, key: RequestKey, script: ScriptName, work: Work) {
-        if let Work::Call { handler, params } = work {
-            let flight = FlightKey {
-                script,
-                handler,
-                params,
-            };
-            self.flights.end(&flight, key);
-        }
-    }
-
-    /// The worker did not end it in the grace time: the worker is killed, and the request ends now.
-    fn cancel_ignored(&mut self, key: RequestKey) {
-        let Some(request) = self.requests.get(key) else {
-            return;
-        };
-        let (Some(run), State::Cancelling { why, .. }) = (request.run(), &request.state) else {
-            return;
-        };
-        let worker = WorkerId {
-            script: request.script.clone(),
-            generation: run.generation,
-        };
-        let cause = "did not stop a request in time and was killed";
-        let refusal = match (request.delivery, why) {
-            (Delivery::Once, _) => refusals::outcome_unknown(&request.script, cause),
-            (Delivery::Query | Delivery::Idempotent, Why::Asked | Why::Abandoned) => {
-                refusals::cancelled(true)
-            }
-            (Delivery::Query | Delivery::Idempotent, Why::Deadline) => {
-                refusals::timeout_running(&request.script, false)
-            }
-        };
-        let text = format!(
-            "killed: it did not stop a request within {} ms of being asked to",
-            limits::CANCEL_GRACE.as_millis()
-        );
-        self.kill_worker(&worker, text);
-        self.finish(key, Body::Error(refusal), Keep::Yes);
-    }
-
     /// The worker that ran it is gone: by its delivery it runs again, fails, or its outcome is unknown.
     pub(super) fn lost_with_worker(&mut self, key: RequestKey, cause: &str) {
         let Some(request) = self.requests.get(key) else {
@@ -414,96 +342,6 @@ impl Engine {
             }
             (State::Running(_) | State::Cancelling { .. }, _) => {}
         }
-    }
-
-    /// `cancel ID`: whether it found something in flight.
-    pub(super) fn cancel(&mut self, peer: &Peer, target: &RequestId) -> bool {
-        if let Some(identity) = target.key()
-            && let super::delivery::Known::Live(key) = self.stored.look(identity)
-        {
-            self.cancel_waiters(key, |waiter| waiter.identity == Some(identity));
-            return true;
-        }
-        let Some((number, what)) = self.asker(peer).and_then(|asker| asker.find(target)) else {
-            return false;
-        };
-        match what.clone() {
-            What::Request(key) => self.cancel_waiters(key, |waiter| {
-                waiter.ask.number == number && waiter.ask.peer == *peer
-            }),
-            What::Control(control) => self.forget_control(control),
-            What::Log(ask) => {
-                self.logs.remove(&ask);
-            }
-            What::Events { .. } => {}
-        }
-        let ask = super::asking::Ask {
-            peer: peer.clone(),
-            number,
-        };
-        if !matches!(
-            self.asker(peer).and_then(|asker| asker.what(number)),
-            None | Some(What::Request(_))
-        ) {
-            self.tell(&ask, Body::Error(refusals::cancelled(true)));
-            self.end_subscription(peer);
-        }
-        true
-    }
-
-    /// Cancels for some of those who wait; the run itself only if nobody else does.
-    fn cancel_waiters(&mut self, key: RequestKey, mut whom: impl FnMut(&Waiter) -> bool) {
-        let Some(request) = self.requests.get_mut(key) else {
-            return;
-        };
-        if request.waiters.iter().all(&mut whom) {
-            match &request.state {
-                State::Queued(_) => {
-                    self.finish(key, Body::Error(refusals::cancelled(false)), Keep::Yes);
-                }
-                State::Running(_) | State::Cancelling { .. } => self.ask_to_stop(key, Why::Asked),
-            }
-            return;
-        }
-        let ran = request.run().is_some();
-        let (leaving, rest) = std::mem::take(&mut request.waiters)
-            .into_iter()
-            .partition(whom);
-        request.waiters = rest;
-        let due = request.due();
-        self.timers.arm(Timer::Request(key), due);
-        self.tell_all(leaving, Body::Error(refusals::cancelled(ran)));
-    }
-
-    /// SIGKILL for a worker that does not do as it is asked.
-    pub(super) fn kill_worker(&mut self, id: &WorkerId, text: String) {
-        let Some(worker) = self.worker_mut(id) else {
-            return;
-        };
-        if worker.is_killed() {
-            return;
-        }
-        worker.killed(text);
-        self.timers.disarm(Timer::Ready(id.clone()));
-        self.timers.disarm(Timer::Handover(id.clone()));
-        self.timers.disarm(Timer::Drain(id.clone()));
-        self.timers
-            .arm(Timer::Leave(id.clone()), self.now.after(limits::EXIT_GRACE));
-        self.effects.push_back(Effect::Signal {
-            worker: id.clone(),
-            kill: Kill::Kill,
-        });
-        self.lost_to_kill(id);
-    }
-}
-
-impl Request {
-    fn cancel(&mut self, why: Why, kill_at: Moment) {
-        let state = std::mem::replace(&mut self.state, State::Queued(Default::default()));
-        self.state = match state {
-            State::Running(run) => State::Cancelling { run, why, kill_at },
-            State::Queued(_) | State::Cancelling { .. } => state,
-        };
     }
 }
 

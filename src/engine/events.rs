@@ -101,7 +101,7 @@ impl Engine {
         let missed = std::mem::take(&mut worker.events_missed);
         if missed > 0 {
             let data = Json::of(&serde_json::json!({ "missed": missed }));
-            self.to_worker(
+            self.tell_worker(
                 id,
                 ToWorker::Event {
                     event: "moonkeep.gap".into(),
@@ -110,7 +110,7 @@ impl Engine {
                 },
             );
         }
-        self.to_worker(
+        self.tell_worker(
             id,
             ToWorker::Event {
                 event: event.to_owned(),

@@ -45,7 +45,7 @@ impl Engine {
         }
         let any = !ping.is_empty();
         for (id, beat) in ping {
-            self.to_worker(&id, ToWorker::Ping { beat });
+            self.tell_worker(&id, ToWorker::Ping { beat });
         }
         for id in dead {
             let text = format!(

@@ -10,14 +10,15 @@
 //! | `commands`, `view` | what each command leads to; what is shown |
 //! | `calls`, `coalesce`, `delivery` | how a request is admitted, shared, or known already |
 //! | `requests`, `slots`, `rate`, `dispatch` | one value in one state; the right to run; from queue to worker |
-//! | `ends` | `finish` is the only way a request ends |
+//! | `ends`, `cancel` | `finish` is the only way a request ends; asking it to stop |
 //! | `sessions`, `asking`, `inorder`, `credit` | `leave` is the only way a session ends; open questions; outboxes |
-//! | `scripts`, `generation`, `lifecycle`, `restart`, `reload`, `controls` | the life of a script |
+//! | `scripts`, `generation`, `lifecycle`, `leaving`, `restart`, `reload`, `controls` | the life of a script |
 //! | `events`, `health`, `shutdown`, `timers` | subscriptions; heartbeats; leaving; what is due when |
 
 pub mod alphabet;
 mod asking;
 mod calls;
+mod cancel;
 mod coalesce;
 mod commands;
 mod controls;
@@ -32,11 +33,13 @@ mod health;
 mod inorder;
 #[cfg(any(test, debug_assertions))]
 mod invariants;
+mod leaving;
 mod lifecycle;
 mod random;
 mod rate;
 mod refusals;
 mod reload;
+mod replay;
 mod requests;
 mod restart;
 mod scripts;
@@ -55,6 +58,7 @@ use std::time::Duration;
 use alphabet::{Effect, Identity, Input, Level, LogAsk, Moment, Peer};
 use asking::{Ask, Asker, Manner, Released, What};
 use hash::FastMap;
+pub use replay::{Difference, Replayed, record, replay};
 use scripts::Script;
 use sessions::Leaving;
 pub use view::COMMANDS;

@@ -29,8 +29,8 @@ pub(super) fn unknown_script<'a>(
     name: &ScriptName,
     known: impl Iterator<Item = &'a str>,
 ) -> Refusal {
-    let hint = did_you_mean(name.as_str(), known)
-        .map_or_else(|| "moonkeep list shows all".to_owned(), |near| near);
+    let hint =
+        did_you_mean(name.as_str(), known).unwrap_or_else(|| "moonkeep list shows all".to_owned());
     Refusal::new(
         ErrorCode::UnknownScript,
         format!("no script is named {name:?}: {hint}", name = name.as_str()),

@@ -151,7 +151,7 @@ impl Engine {
             script.phase = Phase::Ready(generation, Reload::Asking { again: false });
             let at = self.now.after(limits::HANDOVER_TIMEOUT);
             self.timers.arm(Timer::Handover(id.clone()), at);
-            self.to_worker(&id, ToWorker::Handover);
+            self.tell_worker(&id, ToWorker::Handover);
         } else if stop_first {
             self.empty(&id);
         } else {

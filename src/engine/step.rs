@@ -42,7 +42,7 @@ impl Engine {
         match input {
             Input::Tick => {}
             Input::Connected { session, fresh, .. } => self.connected(session, fresh),
-            Input::FromClient { session, message } => self.from_client(session, message),
+            Input::FromClient { session, message } => self.client_says(session, message),
             Input::Gone { session, why } => self.leave(session, Leaving::Gone(why)),
             Input::Flushed { peer, cost } => self.flushed(&peer, cost),
             Input::Partial { session, begun } => self.partial(session, begun),
@@ -56,7 +56,7 @@ impl Engine {
                 let text = format!("could not be started: {error}");
                 self.exited(&worker, None, text);
             }
-            Input::FromWorker { worker, message } => self.from_worker(&worker, message),
+            Input::FromWorker { worker, message } => self.worker_says(&worker, message),
             Input::Exited {
                 worker,
                 exit,
@@ -80,7 +80,7 @@ impl Engine {
         self.config_fault = fault;
     }
 
-    fn from_worker(&mut self, id: &WorkerId, message: FromWorker) {
+    fn worker_says(&mut self, id: &WorkerId, message: FromWorker) {
         if self.worker(id).is_none() {
             self.senseless("a message of an unknown worker");
             return;

@@ -49,15 +49,13 @@ pub(super) fn handler(name: &str, delivery: Delivery) -> Handler {
     }
 }
 
-/// What a test's engine did since it last looked.
-#[derive(Debug, Default)]
-pub(super) struct Seen(pub(super) Vec<Effect>);
-
 pub(super) struct World {
     pub(super) engine: Engine,
     pub(super) now: Moment,
     /// Every effect so far; `take` cuts it.
     pub(super) seen: Vec<Effect>,
+    /// Nobody reads: what is sent stays in the outboxes until a test says that it was flushed.
+    pub(super) stalled: bool,
     next_session: u64,
 }
 
@@ -67,6 +65,7 @@ impl World {
             engine: Engine::new(identity()),
             now: Moment(0),
             seen: Vec::new(),
+            stalled: false,
             next_session: 1,
         }
     }
@@ -84,12 +83,39 @@ impl World {
         self.engine.handle(self.now, input);
         self.engine.check_invariants();
         while let Some(effect) = self.engine.poll_effect() {
+            let sent = match &effect {
+                Effect::ToClient { session, answer } => {
+                    Some((Peer::Session(*session), answer.cost()))
+                }
+                Effect::ToWorker { worker, message } => {
+                    Some((Peer::Worker(worker.clone()), message.cost()))
+                }
+                _ => None,
+            };
             self.seen.push(effect);
+            if let Some((peer, cost)) = sent
+                && !self.stalled
+            {
+                self.engine.handle(self.now, Input::Flushed { peer, cost });
+            }
         }
     }
 
     pub(super) fn take(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.seen)
+    }
+
+    /// Forgets the requests seen so far, and only them.
+    pub(super) fn take_dispatches(&mut self) {
+        self.seen.retain(|effect| {
+            !matches!(
+                effect,
+                Effect::ToWorker {
+                    message: ToWorker::Request(_),
+                    ..
+                }
+            )
+        });
     }
 
     /// Lets time pass, timer by timer, as the shell does.
@@ -101,6 +127,14 @@ impl World {
         }
         self.now = end;
         self.input(Input::Tick);
+    }
+
+    /// Goes from timer to timer until this worker's process is wanted.
+    pub(super) fn until_spawned(&mut self, id: &WorkerId) {
+        while !self.spawned().contains(&id.to_string()) {
+            self.now = self.engine.next_timeout().expect("something is due");
+            self.input(Input::Tick);
+        }
     }
 
     pub(super) fn changed(&mut self, script: &str, settings: Settings) {

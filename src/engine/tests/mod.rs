@@ -1,5 +1,15 @@
 //! The engine in virtual time, driven by hand, by transcripts and by a seeded simulation.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test picks out what it looks for"
+)]
+
 mod driver;
+mod lives;
+mod promises;
 mod routing;
+mod sessions;
 mod simulation;
+mod slots;
+mod transcripts;

@@ -17,6 +17,8 @@ pub(super) struct Checker {
     /// Commands that were told that they never ran.
     never_ran: BTreeSet<String>,
     nonce: u64,
+    /// What kinds of ends there were, so that a run can show that it was a real one.
+    pub(super) kinds: BTreeMap<String, u64>,
 }
 
 type RequestIdOrNone = Option<String>;
@@ -138,6 +140,9 @@ impl Checker {
     }
 
     fn judge(&mut self, open: &Open, answer: &Answer, now: Moment) {
+        if let Some(kind) = kind(&answer.body) {
+            *self.kinds.entry(kind).or_default() += 1;
+        }
         let late = now.since(open.since).as_secs();
         assert!(open.stream || late < 60, "{open:?} waited {late} s");
         let Some(params) = &open.params else {
@@ -242,5 +247,15 @@ impl Checker {
             "connected still: {:?}",
             self.sessions
         );
+    }
+}
+
+/// `done`, `replayed`, or the code of an error; `None` for what is no end.
+fn kind(body: &Body) -> Option<String> {
+    match body {
+        Body::Ok { replayed: true, .. } => Some("replayed".into()),
+        Body::Ok { .. } => Some("done".into()),
+        Body::Error(refusal) => Some(refusal.code.to_string()),
+        Body::Accepted | Body::Running | Body::Part(_) => None,
     }
 }

@@ -235,8 +235,16 @@ impl World {
     }
 }
 
-/// One life of a daemon; gives the trace's hash and the number of steps.
-fn live(seed: u64) -> (u64, u64) {
+/// What a life was like.
+#[derive(Debug, PartialEq)]
+struct Life {
+    trace: u64,
+    steps: u64,
+    kinds: BTreeMap<String, u64>,
+}
+
+/// One life of a daemon.
+fn live(seed: u64) -> Life {
     let mut world = World::new(seed);
     for (script, concurrency) in SCRIPTS {
         let spec = world.spec(script, concurrency);
@@ -248,7 +256,7 @@ fn live(seed: u64) -> (u64, u64) {
     world.input(Input::Loaded);
     world.plan(Duration::from_millis(1), Happening::Client);
     world.plan(Duration::from_millis(700), Happening::File);
-    world.run(Moment(12_000_000));
+    world.run(Moment(6_000_000));
     // The faults stop: everything ends within its deadlines.
     world.calm = true;
     world.calm_down();
@@ -259,7 +267,11 @@ fn live(seed: u64) -> (u64, u64) {
     world.run(world.now.after(Duration::from_secs(30)));
     assert!(world.left, "the daemon leaves");
     world.checker.left();
-    (world.trace.finish(), world.steps)
+    Life {
+        trace: world.trace.finish(),
+        steps: world.steps,
+        kinds: world.checker.kinds,
+    }
 }
 
 /// How many seeds: the default run, or `MOONKEEP_LONG=1`.
@@ -271,7 +283,7 @@ fn seeds() -> u64 {
     }
 }
 
-fn run_seed(seed: u64) -> (u64, u64) {
+fn run_seed(seed: u64) -> Life {
     match std::panic::catch_unwind(|| live(seed)) {
         Ok(outcome) => outcome,
         Err(panic) => {
@@ -291,9 +303,41 @@ fn any_seeded_life_keeps_every_promise() {
         run_seed(seed);
         return;
     }
-    let steps: u64 = (0..seeds()).map(|seed| run_seed(seed).1).sum();
-    assert!(steps >= 1_000 * seeds(), "{steps} steps are a real test");
+    let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
+    let mut steps = 0;
+    for seed in 0..seeds() {
+        let life = run_seed(seed);
+        steps += life.steps;
+        for (kind, count) in life.kinds {
+            *kinds.entry(kind).or_default() += count;
+        }
+    }
+    assert!(steps >= 1_000 * seeds(), "{steps} steps are no real test");
+    for kind in KINDS {
+        assert!(
+            kinds.contains_key(kind),
+            "no request ended in {kind}: {kinds:?}"
+        );
+    }
+    println!("{steps} steps: {kinds:?}");
 }
+
+/// Ends that a run of all seeds must have seen.
+const KINDS: [&str; 13] = [
+    "done",
+    "replayed",
+    "busy",
+    "cancelled",
+    "id_conflict",
+    "not_ready",
+    "outcome_unknown",
+    "rate_limited",
+    "script_error",
+    "shutting_down",
+    "timeout",
+    "unknown_handler",
+    "unknown_script",
+];
 
 #[test]
 fn the_same_seed_leads_to_the_same_trace() {
