@@ -185,17 +185,22 @@ impl Driver {
                 open.write()?;
             }
             if ready.is_readable() || ready.is_read_closed() {
-                open.read(&mut self.scratch, |piece| match piece {
-                    Ok(piece) => machine.handle(now, Input::Heard(epoch, piece)),
-                    Err(why) => machine.handle(now, Input::Lost(epoch, why)),
+                open.read(&mut self.scratch, |piece| {
+                    machine.handle(now, Input::Heard(epoch, piece));
                 })?;
             }
             Ok(())
         });
         if let Err(error) = done {
-            self.machine
-                .handle(now, Input::Lost(epoch, error.to_string()));
+            self.lose(now, epoch, &error);
         }
+    }
+
+    /// The connection has failed. It is forgotten here too: at its end it would be ready to read for ever.
+    fn lose(&mut self, now: Duration, epoch: Epoch, error: &io::Error) {
+        self.socket = Socket::None;
+        self.machine
+            .handle(now, Input::Lost(epoch, error.to_string()));
     }
 
     /// Does what the machine wants, without waiting.
@@ -222,9 +227,7 @@ impl Driver {
         };
         open.unsent.extend_from_slice(bytes);
         if let Err(error) = open.write() {
-            let now = self.start.elapsed();
-            self.machine
-                .handle(now, Input::Lost(epoch, error.to_string()));
+            self.lose(self.start.elapsed(), epoch, &error);
         }
     }
 
@@ -347,11 +350,7 @@ impl Open {
     }
 
     /// Reads what is there, at most one buffer full: others want their turn.
-    fn read(
-        &mut self,
-        scratch: &mut [u8],
-        mut hear: impl FnMut(Result<codec::Piece, String>),
-    ) -> io::Result<()> {
+    fn read(&mut self, scratch: &mut [u8], mut hear: impl FnMut(codec::Piece)) -> io::Result<()> {
         let count = match self.stream.try_read(scratch) {
             Ok(0) => return Err(io::Error::other("the daemon closed the connection")),
             Ok(count) => count,
@@ -360,12 +359,13 @@ impl Open {
         };
         let mut rest = &scratch[..count];
         while let Some(frame) = self.framer.next(&mut rest) {
-            hear(match frame {
+            let piece = match frame {
                 Frame::Line(line) => codec::decode_answer(line),
                 Frame::TooLong { dropped, .. } => {
                     Err(format!("the daemon sent a line of {dropped} bytes"))
                 }
-            });
+            };
+            hear(piece.map_err(io::Error::other)?);
         }
         Ok(())
     }
