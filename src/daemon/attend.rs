@@ -117,6 +117,7 @@ impl Attendant {
             worker: &worker,
             stdout: Some(stdout),
             framer,
+            filled: false,
         };
         speech.hear_until(&death, &lane, &inbox, &scratch).await;
         group.set(None);
@@ -140,6 +141,8 @@ struct Speech<'w> {
     /// `None`: it has closed it.
     stdout: Option<pipe::Receiver>,
     framer: Framer,
+    /// The last read filled the buffer: there is more, and the core has to take this first.
+    filled: bool,
 }
 
 impl Speech<'_> {
@@ -151,7 +154,7 @@ impl Speech<'_> {
         scratch: &Scratch,
     ) {
         loop {
-            inbox.taken().await;
+            self.let_core_take(inbox).await;
             let listens = self.stdout.is_some() && !lane.is_paused();
             tokio::select! {
                 biased;
@@ -175,7 +178,7 @@ impl Speech<'_> {
     /// Takes in what is left in the pipe.
     async fn hear_rest(&mut self, inbox: &Inbox, scratch: &Scratch, until: Instant) {
         while self.stdout.is_some() {
-            inbox.taken().await;
+            self.let_core_take(inbox).await;
             if timeout_at(until, self.hear(inbox, scratch)).await.is_err() {
                 return;
             }
@@ -189,8 +192,15 @@ impl Speech<'_> {
         };
         let (worker, framer) = (self.worker, &mut self.framer);
         let read = scratch.read(stdout, |bytes| take_in(worker, framer, inbox, bytes));
-        if !matches!(read.await, Ok(1..)) {
-            self.stdout = None;
+        match read.await {
+            Ok(count @ 1..) => self.filled = count == limits::READ_BYTES,
+            Ok(0) | Err(_) => self.stdout = None,
+        }
+    }
+
+    async fn let_core_take(&mut self, inbox: &Inbox) {
+        if std::mem::take(&mut self.filled) {
+            inbox.taken().await;
         }
     }
 }

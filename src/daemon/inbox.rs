@@ -1,6 +1,7 @@
 //! The one way into the core: everything that happens is pushed here and taken in batches.
 //!
-//! A lane that has pushed what one read gave waits with [`Inbox::taken`] until the core has it, so the inbox
+//! A lane whose read has filled its buffer waits with [`Inbox::taken`] until the core has it (after a
+//! shorter read the kernel has no more, and the core runs before the kernel is asked again), so the inbox
 //! never holds more than one read of every lane.
 
 use std::cell::{Cell, RefCell};
@@ -21,8 +22,11 @@ pub(crate) struct Inbox {
 
 impl Inbox {
     pub(crate) fn push(&self, input: Input) {
-        self.waiting.borrow_mut().push(input);
-        self.filled.notify_one();
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.push(input);
+        if waiting.len() == 1 {
+            self.filled.notify_one();
+        }
     }
 
     /// Swaps the waiting inputs into `batch`, which must be empty and lends its memory, and lets the lanes go on.

@@ -31,6 +31,8 @@ pub(super) struct Session {
     /// Whether the engine was last told that a line has begun.
     begun: Cell<bool>,
     reading: Reading,
+    /// The last read filled the buffer: there is more, and the core has to take this first.
+    filled: bool,
 }
 
 /// How a session's reading stands.
@@ -52,6 +54,7 @@ pub(super) fn open(id: SessionId, stream: UnixStream) -> (Rc<Lane>, Session) {
         framer: Framer::new(limits::LINE_BYTES),
         begun: Cell::new(false),
         reading: Reading::Open,
+        filled: false,
     };
     (lane, session)
 }
@@ -64,7 +67,9 @@ impl Session {
 
     async fn run(&mut self, inbox: &Inbox, scratch: &Scratch) -> String {
         loop {
-            inbox.taken().await;
+            if std::mem::take(&mut self.filled) {
+                inbox.taken().await;
+            }
             if self.lane.is_closing() {
                 self.drain(inbox).await;
                 return "closed by the daemon".to_owned();
@@ -102,7 +107,7 @@ impl Session {
             read = scratch.read(reader, |bytes| take_in(*id, lane, framer, begun, inbox, bytes)),
                 if !lane.is_paused() => match read {
                     Ok(0) => self.end_of_input(),
-                    Ok(_) => None,
+                    Ok(count) => { self.filled = count == limits::READ_BYTES; None }
                     Err(error) => Some(format!("reading failed: {error}")),
                 },
         }

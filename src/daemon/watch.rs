@@ -290,3 +290,47 @@ fn hash_of(path: &Path) -> Option<String> {
         .ok()?;
     Some(blake3::hash(&bytes).to_hex().to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{CreateKind, Flag, ModifyKind};
+
+    use super::*;
+
+    fn concerns(kind: EventKind, path: &str) -> bool {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::at(folder.path()).expect("a home");
+        concerns_us(&home, &Event::new(kind).add_path(home.root().join(path)))
+    }
+
+    const CREATED: EventKind = EventKind::Create(CreateKind::File);
+    const READ: EventKind = EventKind::Access(AccessKind::Read);
+    const WRITTEN: EventKind = EventKind::Access(AccessKind::Close(AccessMode::Write));
+
+    #[test]
+    fn writing_is_a_reason_to_look_and_reading_is_none() {
+        assert!(concerns(CREATED, "scripts/a.lua"));
+        assert!(concerns(WRITTEN, "scripts/a.lua"));
+        assert!(concerns(
+            EventKind::Modify(ModifyKind::Any),
+            "lib/deep/x.lua"
+        ));
+        assert!(!concerns(READ, "scripts/a.lua"));
+    }
+
+    #[test]
+    fn of_the_home_itself_only_what_we_read_counts() {
+        assert!(concerns(CREATED, CONFIG_FILE));
+        assert!(concerns(EventKind::Create(CreateKind::Folder), "lib"));
+        assert!(!concerns(CREATED, "notes.txt"));
+        assert!(!concerns(CREATED, "logs"));
+    }
+
+    #[test]
+    fn lost_events_are_a_reason_to_look() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::at(folder.path()).expect("a home");
+        let lost = Event::new(EventKind::Other).set_flag(Flag::Rescan);
+        assert!(concerns_us(&home, &lost));
+    }
+}

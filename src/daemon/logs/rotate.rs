@@ -182,3 +182,95 @@ fn compress(plain: &Path) -> io::Result<()> {
     fs::rename(&passing, &whole)?;
     fs::remove_file(plain)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::daemon::logs::tail;
+
+    /// Writes `megabytes` of numbered lines; gives the number of the last one.
+    fn fill(path: &Path, compressor: &Compressor, megabytes: u64) -> u64 {
+        let mut log = LogFile::open(path).expect("opens");
+        let mut number = 0;
+        for _ in 0..megabytes * 16 {
+            let mut records = Vec::new();
+            while records.len() < 64 * 1024 {
+                number += 1;
+                records.extend_from_slice(format!("line {number}\n").as_bytes());
+            }
+            log.write(&records, compressor).expect("written");
+        }
+        log.flush().expect("written");
+        number
+    }
+
+    fn idle(compressor: &Compressor) {
+        let begun = Instant::now();
+        while compressor.busy.load(Ordering::Acquire) {
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "still compressing"
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    // S-09, T19
+    #[test]
+    fn a_log_is_rotated_by_size_compressed_and_bounded_in_number() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.log");
+        let compressor = Compressor::default();
+        for _ in 0..2 {
+            fill(&path, &compressor, 24);
+            idle(&compressor);
+        }
+        let rotated = rotated(&path);
+        assert_eq!(rotated.len(), limits::LOG_FILES, "{rotated:?}");
+        let bytes: u64 = rotated
+            .iter()
+            .map(|(_, path)| fs::metadata(path).expect("there").len())
+            .sum();
+        assert!(bytes < limits::LOG_BYTES * limits::LOG_FILES as u64);
+        assert!(
+            rotated
+                .iter()
+                .any(|(_, path)| path.extension() == Some("gz".as_ref())),
+            "{rotated:?}"
+        );
+        assert!(fs::metadata(&path).expect("there").len() < limits::LOG_BYTES);
+    }
+
+    #[test]
+    fn the_tail_reaches_into_the_log_before_the_last_rotation() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.log");
+        let compressor = Compressor::default();
+        let last = fill(&path, &compressor, 8);
+        idle(&compressor);
+        let mut log = LogFile::open(&path).expect("opens");
+        log.write(b"newest\n", &compressor).expect("written");
+        log.flush().expect("written");
+        let text = tail(&path, 3, 1_000_000).expect("readable");
+        assert_eq!(text, format!("line {}\nline {last}\nnewest", last - 1));
+    }
+
+    // T3
+    #[test]
+    fn a_link_at_the_path_of_a_log_is_not_followed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, victim) = (folder.path().join("a.log"), folder.path().join("victim"));
+        fs::write(&victim, "precious").expect("written");
+        for plant in [fs::hard_link::<&Path, &Path>, std::os::unix::fs::symlink] {
+            fs::remove_file(&path).ok();
+            plant(&victim, &path).expect("planted");
+            let mut log = LogFile::open(&path).expect("opens");
+            log.write(b"line\n", &Compressor::default())
+                .expect("written");
+            log.flush().expect("written");
+            assert_eq!(fs::read_to_string(&victim).expect("there"), "precious");
+        }
+    }
+}
