@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Home, kill, rounds, ticks, wait_for, wait_until};
+use crate::harness::{Home, PATIENCE, kill, rounds, ticks, wait_for, wait_until};
 
 /// Serves `pid`, `env` and `crash`.
 const HELPFUL: &str = r#"
@@ -160,7 +160,9 @@ fn a_storm_on_standard_error_is_kept_within_its_quota_and_slows_nobody() {
     let _daemon = home.up();
     let mut line = home.connect();
     let mut slowest = Duration::ZERO;
+    let begun = Instant::now();
     while !home.path("ended").exists() {
+        assert!(begun.elapsed() < PATIENCE, "the storm is held up");
         let asked = Instant::now();
         line.ask("ping");
         slowest = slowest.max(asked.elapsed());
