@@ -222,10 +222,9 @@ fn emit(lua: &Lua, _: &Rc<Context>) -> mlua::Result<Value> {
     let function = lua.create_async_function(|lua, (event, data): (Value, Value)| async move {
         let host = Host::of(&lua)?;
         let event = named("moonkeep.emit", "event's name", &event)?;
-        let data = match data {
-            Value::Nil => None,
-            data => Some(json::to_json(&lua, "data", &data).map_err(mlua::Error::external)?),
-        };
+        let data = (!data.is_nil())
+            .then(|| json::to_json(&lua, "data", &data).map_err(mlua::Error::external))
+            .transpose()?;
         if host.surroundings == Surroundings::Terminal {
             log::line(
                 "event",

@@ -12,7 +12,6 @@ use crate::proto::ids::ScriptName;
 use crate::proto::messages::Json;
 
 /// The patterns of a script, each once.
-
 pub(crate) fn patterns(registry: &Registry) -> Vec<String> {
     let mut patterns: Vec<String> = registry
         .subscriptions

@@ -48,9 +48,9 @@ pub(super) fn joined(values: &[Value]) -> mlua::Result<String> {
         if position > 0 {
             text.push('\t');
         }
-        match value {
-            Value::String(bytes) => text.push_str(&bytes.to_string_lossy()),
-            other => text.push_str(&other.to_string()?),
+        match value.as_string() {
+            Some(bytes) => text.push_str(&bytes.to_string_lossy()),
+            None => text.push_str(&value.to_string()?),
         }
     }
     Ok(text)

@@ -144,13 +144,10 @@ fn install_os(lua: &Lua) -> mlua::Result<()> {
     })?;
     os.raw_set("execute", execute)?;
     let exit = lua.create_async_function(|lua, code: Value| async move {
-        let code = match code {
-            Value::Nil | Value::Boolean(true) => 0,
-            Value::Boolean(false) => 1,
-            other => other
-                .as_integer()
-                .and_then(|code| i32::try_from(code).ok())
-                .unwrap_or(1),
+        let code = match (code.as_boolean(), code.as_integer()) {
+            (Some(fine), _) => i32::from(!fine),
+            (None, Some(code)) => i32::try_from(code).unwrap_or(1),
+            (None, None) => i32::from(!code.is_nil()),
         };
         Host::of(&lua)?.leave(code & 0xff);
         std::future::pending::<mlua::Result<()>>().await

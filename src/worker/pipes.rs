@@ -1,4 +1,4 @@
-//! The two pipes to the daemon: many lines a read, many lines a write.
+//! A pair of pipes, to the daemon or to a child: many lines a read, many lines a write.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,8 +15,8 @@ use crate::proto::framer::{Frame, Framer};
 /// The pipes' real ends, moved away from 0 and 1.
 #[derive(Debug)]
 pub(super) struct Ends {
-    read: OwnedFd,
-    write: OwnedFd,
+    pub(super) read: OwnedFd,
+    pub(super) write: OwnedFd,
 }
 
 /// Takes the pipes and leaves `/dev/null` as standard input and the log as standard output, so that neither a
@@ -31,11 +31,12 @@ pub(super) fn claim() -> anyhow::Result<Ends> {
     Ok(Ends { read, write })
 }
 
-/// Both directions, without waiting unless asked to.
+/// Both directions of a pair of pipes, to the daemon or to a child, without waiting unless asked to.
 #[derive(Debug)]
 pub(super) struct Pipes {
     receiver: Receiver,
-    sender: Sender,
+    /// `None`: closed, by us.
+    sender: Option<Sender>,
     framer: Framer,
     buffer: Box<[u8]>,
     /// On its way out, and how much of it is gone.
@@ -58,7 +59,7 @@ impl Pipes {
         let told = "standard input and output must be pipes: `moonkeep worker` is started by the daemon, not by hand; use `moonkeep run FILE`";
         Ok(Pipes {
             receiver: Receiver::from_owned_fd(ends.read).context(told)?,
-            sender: Sender::from_owned_fd(ends.write).context(told)?,
+            sender: Some(Sender::from_owned_fd(ends.write).context(told)?),
             framer: Framer::new(2 * limits::LINE_BYTES),
             buffer: vec![0; limits::READ_BYTES].into_boxed_slice(),
             leaving: Vec::new(),
@@ -117,7 +118,15 @@ impl Pipes {
 
     /// Waits until the pipe has room. Cancel safe.
     pub(super) async fn writable(&self) -> io::Result<()> {
-        self.sender.writable().await
+        match &self.sender {
+            Some(sender) => sender.writable().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The other end sees the end once what has been written is read. What was not written yet is lost.
+    pub(super) fn close_writing(&mut self) {
+        self.sender = None;
     }
 
     /// Writes as much as fits. When the daemon is gone, everything is thrown away.
@@ -130,11 +139,11 @@ impl Pipes {
                 outbox.swap(&mut self.leaving);
                 self.gone = 0;
             }
-            if self.broken {
+            let Some(sender) = self.sender.as_ref().filter(|_| !self.broken) else {
                 self.gone = self.leaving.len();
                 continue;
-            }
-            match self.sender.try_write(&self.leaving[self.gone..]) {
+            };
+            match sender.try_write(&self.leaving[self.gone..]) {
                 Ok(count) => self.gone += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
