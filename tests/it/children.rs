@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -118,7 +119,7 @@ fn a_worker_sees_the_allow_list_of_variables_and_no_other() {
         .env("LET_IN", "yes")
         .env("TZ", "UTC")
         .into_command();
-    let mut daemon = command.spawn().expect("starts");
+    let mut daemon = command.stdout(Stdio::null()).spawn().expect("starts");
     wait_until("the script has run", || home.path("seen").exists());
     let seen = home.read("seen");
     let names: Vec<&str> = seen

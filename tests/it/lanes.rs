@@ -15,6 +15,7 @@ use crate::harness::{BINARY, Home, Line, kill, rounds, ticks, wait_until};
 const ECHO: &str = r#"
 -- /// moonkeep
 -- concurrency = 256
+-- queue = 8000
 -- ///
 local moonkeep = require "moonkeep"
 moonkeep.handle("echo", function(request)

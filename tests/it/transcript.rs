@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 
 use moonkeep::daemon::transcript::{Entry, VARIABLE};
 use moonkeep::engine::Engine;
@@ -31,6 +32,7 @@ fn a_recorded_life_of_a_daemon_replays_to_the_same_effects_byte_for_byte() {
         .moonkeep(&["up"])
         .env(VARIABLE, &record)
         .into_command()
+        .stdout(Stdio::null())
         .spawn()
         .expect("starts");
     wait_until("it serves", || Line::try_connect(&home.socket()).is_ok());
