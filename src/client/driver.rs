@@ -192,13 +192,14 @@ impl Driver {
             Ok(())
         });
         if let Err(error) = done {
-            self.lose(now, epoch, &error);
+            self.lose(epoch, &error);
         }
     }
 
-    /// The connection has failed. It is forgotten here too: at its end it would be ready to read for ever.
-    fn lose(&mut self, now: Duration, epoch: Epoch, error: &io::Error) {
+    /// A socket that has ended stays readable for ever: it goes before the machine hears of it.
+    fn lose(&mut self, epoch: Epoch, error: &io::Error) {
         self.socket = Socket::None;
+        let now = self.start.elapsed();
         self.machine
             .handle(now, Input::Lost(epoch, error.to_string()));
     }
@@ -227,7 +228,7 @@ impl Driver {
         };
         open.unsent.extend_from_slice(bytes);
         if let Err(error) = open.write() {
-            self.lose(self.start.elapsed(), epoch, &error);
+            self.lose(epoch, &error);
         }
     }
 
@@ -357,17 +358,26 @@ impl Open {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error),
         };
+        if count < scratch.len() {
+            self.forget_readiness();
+        }
         let mut rest = &scratch[..count];
         while let Some(frame) = self.framer.next(&mut rest) {
-            let piece = match frame {
-                Frame::Line(line) => codec::decode_answer(line),
+            match frame {
+                Frame::Line(line) => hear(codec::decode_answer(line).map_err(io::Error::other)?),
                 Frame::TooLong { dropped, .. } => {
-                    Err(format!("the daemon sent a line of {dropped} bytes"))
+                    let why = format!("the daemon sent a line of {dropped} bytes");
+                    return Err(io::Error::other(why));
                 }
-            };
-            hear(piece.map_err(io::Error::other)?);
+            }
         }
         Ok(())
+    }
+
+    /// A short read says that the kernel has no more: saves the read that would only say so again.
+    fn forget_readiness(&self) {
+        let drained = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        let _always_would_block = self.stream.try_io(Interest::READABLE, drained);
     }
 }
 
