@@ -26,6 +26,8 @@ mod lanes;
 #[cfg(test)]
 mod lua_worker;
 #[cfg(test)]
+mod promises;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod requirements;
