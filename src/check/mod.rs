@@ -161,6 +161,10 @@ pub fn describe(home: &Home, word: &str) -> Result<Description, Stop> {
     let plugin = within(async {
         plugin::load(home.root(), &found.source, &found.shown, written)
             .await
+            .and_then(|plugin| match plugin.broken {
+                Some(failure) => Err(failure),
+                None => Ok(plugin),
+            })
             .map_err(|failure| Stop::Usage(failure.to_string()))
     })?;
     Ok(Description {

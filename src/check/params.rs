@@ -39,6 +39,7 @@ pub struct Params {
     written: BTreeMap<String, Written>,
     declared: Vec<Declared>,
     missing: Vec<String>,
+    misfits: Vec<String>,
 }
 
 impl Params {
@@ -78,10 +79,12 @@ impl Params {
             Some(written) => {
                 let value = to_lua(lua, written, default)?;
                 fitted(lua, value, default).map_err(|wanted| {
-                    mlua::Error::runtime(format!(
-                        "parameter `{name}` takes {wanted}, but was given {}",
-                        written.shown()
-                    ))
+                    let given = written.shown();
+                    let why = format!("parameter `{name}` takes {wanted}, but was given {given}");
+                    if !matches!(written, Written::Toml(_)) {
+                        self.misfits.push(why.clone());
+                    }
+                    mlua::Error::runtime(why)
                 })
             }
         }
@@ -96,6 +99,12 @@ impl Params {
     #[must_use]
     pub fn missing(&self) -> &[String] {
         &self.missing
+    }
+
+    /// Why settings of the command line do not fit.
+    #[must_use]
+    pub fn misfits(&self) -> &[String] {
+        &self.misfits
     }
 
     /// What was written in the configuration, but not declared.

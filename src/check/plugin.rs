@@ -57,6 +57,10 @@ pub struct Plugin {
     pub state: State,
     pub checks: Vec<Check>,
     pub params: Vec<Declared>,
+    /// Why its file did not run to its end; there are no checks then.
+    pub broken: Option<Failure>,
+    /// Why settings of the command line do not fit it.
+    pub misfits: Vec<String>,
     /// Required parameters that were not given: the plugin is inactive.
     pub missing: Vec<String>,
     /// What its file printed.
@@ -108,11 +112,13 @@ pub async fn load(
     let draft = close(&draft);
     let missing = draft.params.missing().to_vec();
     // Without its parameters a plugin may fail anywhere: that is no fault of its.
-    if missing.is_empty() {
-        ran?;
-    }
+    let broken = ran.err().filter(|_| missing.is_empty());
     freeze.call::<()>(()).map_err(failure)?;
-    let mut checks = draft.checks;
+    let mut checks = if broken.is_none() {
+        draft.checks
+    } else {
+        Vec::new()
+    };
     for (name, function) in draft.wrapped {
         let memory = state.lua().create_table().map_err(failure)?;
         checks.push(Check {
@@ -122,7 +128,7 @@ pub async fn load(
             memory,
         });
     }
-    if checks.is_empty() && missing.is_empty() {
+    if checks.is_empty() && missing.is_empty() && broken.is_none() {
         return Err(failure(misuse(format!(
             "{shown} declares no check; write for example: check(\"disk\", function(c) c:expect(true) end)"
         ))));
@@ -130,6 +136,8 @@ pub async fn load(
     Ok(Plugin {
         undeclared: draft.params.undeclared().map(str::to_owned).collect(),
         params: draft.params.declared().to_vec(),
+        broken,
+        misfits: draft.params.misfits().to_vec(),
         state,
         said: said.take(),
         checks,

@@ -36,6 +36,8 @@ pub struct Suite {
     pub said: Vec<String>,
     /// Every parameter that some plugin declared.
     params: Vec<String>,
+    /// Settings of the command line that fit no parameter.
+    misfits: Vec<String>,
 }
 
 /// One check, or what should have been one.
@@ -115,6 +117,9 @@ impl Suite {
                 missing: Vec::new(),
             });
         }
+        if let Some(misfit) = suite.misfits.first() {
+            return Err(format!("--set: {misfit}"));
+        }
         suite.refuse_unread(&request.sets)?;
         suite.refuse_doubles();
         Ok(suite)
@@ -143,6 +148,10 @@ impl Suite {
         self.said.extend(plugin.said.into_iter().map(named));
         self.params
             .extend(plugin.params.iter().map(|param| param.name.clone()));
+        self.misfits.extend(plugin.misfits);
+        if let Some(failure) = plugin.broken {
+            return self.broken(instance, labels, failure);
+        }
         if let Some(key) = plugin.undeclared.first() {
             let message = unread(instance, key, &plugin.params);
             return self.fault(&instance.name, message);

@@ -57,7 +57,8 @@ fn more(text: &mut String, check: &Outcome) {
     }
     for long in [&check.details, &check.traceback].into_iter().flatten() {
         for line in long.lines() {
-            let _ = writeln!(text, "          {}", escaped(line));
+            let line = line.replace('\t', "  ");
+            let _ = writeln!(text, "          {}", escaped(&line));
         }
     }
 }
@@ -166,7 +167,7 @@ mod tests {
         };
         let text = render(&report(), Duration::ZERO, style);
         assert!(
-            text.contains("          stack traceback:\n          \\tb.lua:3\n"),
+            text.contains("          stack traceback:\n            b.lua:3\n"),
             "{text}"
         );
     }

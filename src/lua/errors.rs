@@ -192,7 +192,7 @@ fn clean(text: &str) -> String {
         .filter(|line| {
             let line = &line.trim_start();
             !line.starts_with("[C]")
-                && !line.starts_with("__mlua_async_poll")
+                && !line.starts_with("__mlua_")
                 && !line.starts_with("[moonkeep]")
                 && *line != "(...tail calls...)"
         })

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::{Finished, Home};
+use crate::harness::{Finished, Home, wait_until};
 
 /// A home with one plugin.
 fn plugin(text: &str) -> Home {
@@ -317,6 +317,10 @@ fn parameters_come_from_sections_and_the_command_line() {
         .run(&["check", "--set", "limti=3"])
         .expect_code(64)
         .expect_stderr("did you mean `limit`?");
+    let _ = home
+        .run(&["check", "--set", "limit=many"])
+        .expect_code(64)
+        .expect_stderr("parameter `limit` takes a number");
 }
 
 #[test]
@@ -435,4 +439,24 @@ fn globals_are_kept_between_the_checks_of_a_plugin_but_frozen() {
     let report = json(&home, &[]);
     assert_eq!(report["checks"][0]["message"], "shared table");
     assert_eq!(report["checks"][1]["message"], "1");
+}
+
+#[test]
+fn an_interrupt_ends_the_checks_and_their_commands() {
+    let home = Home::new();
+    let mark = home.path("started").display().to_string();
+    home.write(
+        "plugins/p.lua",
+        &format!(
+            "check('long', {{ timeout = '1m' }}, function()
+               process.run({{ 'sh', '-c', 'sleep 60 & touch {mark}; wait' }})
+             end)"
+        ),
+    );
+    let mut child = home.moonkeep(&["check"]).spawn();
+    wait_until("the command runs", || std::path::Path::new(&mark).exists());
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("our own child");
+    assert_eq!(child.wait().expect("our own child").code(), Some(130));
+    // The home's end fails the test if a process is left.
 }
