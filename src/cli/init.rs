@@ -144,7 +144,7 @@ fn renew_types(folder: &Path) -> Result<Vec<String>, Failure> {
 
 /// The LuaLS annotations of the whole Lua side.
 fn types() -> String {
-    String::from("---@meta\n")
+    crate::lua::reference::types()
 }
 
 /// Never writable by the group, whatever the umask says: the daemon would refuse the scripts in it.

@@ -16,6 +16,7 @@ pub mod json;
 pub(crate) mod log;
 pub mod modules;
 pub mod process;
+pub mod reference;
 pub mod request;
 mod require;
 pub mod state;

@@ -1,0 +1,422 @@
+---@meta
+-- Generated from the tables in moonkeep's src/lua. Do not edit: moonkeep init --types writes it anew.
+
+--- Handlers, calls, events, timers, the script's own facts.
+---@class moonkeep.Core
+local moonkeep_Core = {}
+moonkeep_Core.log = {}
+
+---What a handler gets.
+---@class moonkeep.Request
+---@field params table the caller's parameters, `{}` if it sent none
+---@field id string? the caller's own id of the request
+---@field client string? the UUID of the client
+---@field deadline number seconds left
+---@field part fun(self: moonkeep.Request, value: any) sends a part of the answer at once
+---@field progress fun(self: moonkeep.Request, fraction: number, note?: string) sends `{ progress = fraction, note = note }` as a part
+
+---@class moonkeep.HandlerOptions
+---@field delivery? "once"|"idempotent"|"query" what may happen when a request is repeated or a worker dies; "once" unless given
+---@field timeout? string|number longest time of a request: "5s" or seconds; the caller's shorter one wins
+
+---@class moonkeep.CallOptions
+---@field timeout? string|number longest time to wait: "5s" or seconds
+
+---@class moonkeep.Event
+---@field name string
+---@field data any what the sender gave
+---@field from string? the script that sent it
+
+---@class moonkeep.Task
+---@field cancel fun(self: moonkeep.Task) stops it; its `<close>` variables run
+---@field wait fun(self: moonkeep.Task, timeout?: string|number): any waits for its end and gives what it returned; raises what it raised
+
+---What `pcall` gives of a failed function of moonkeep; `tostring` gives the message.
+---@class moonkeep.Error
+---@field code string
+---@field message string
+---@field data any
+---@field retry_after number? seconds
+
+--- Registers a handler. `error{ code = "not_found", message = "..." }` in it answers `script_error` with that table as data. An error if the name is taken.
+---@param name string what callers name; 1 to 128 characters without blanks
+---@param handler fun(request: moonkeep.Request): any called for each request, as a coroutine of its own; what it returns is the answer
+---@param options? moonkeep.HandlerOptions how it may be repeated, and its time limit
+function moonkeep_Core.handle(name, handler, options) end
+
+--- Calls a handler of another script, or of this one, and gives its result. Raises a `moonkeep.Error` with the refusal's `code` (`busy`, `timeout`, `unknown_script`, `script_error`, ...). Stopping the caller cancels the request.
+---@async
+---@param script string the script's name
+---@param handler string the handler's name
+---@param params? table its parameters
+---@param options? moonkeep.CallOptions 30 s unless given
+---@return any
+function moonkeep_Core.call(script, handler, params, options) end
+
+--- Tells an event to everybody who listens: scripts with `moonkeep.on`, clients with `moonkeep events`.
+---@async
+---@param event string the event's name, such as `disk.full`
+---@param data? any what goes with it
+function moonkeep_Core.emit(event, data) end
+
+--- Listens for events. At most 64 subscriptions a script.
+---@param pattern string an event's name; `*` stands for any run of characters
+---@param handler fun(event: moonkeep.Event) called for each such event, as a coroutine of its own
+function moonkeep_Core.on(pattern, handler) end
+
+--- Calls a function again and again, first after one interval. What it raises goes to the log, and it goes on.
+---@param interval string|number `"10s"`, or seconds
+---@param f fun() called each time; never twice at once: a run that takes longer skips beats
+---@return moonkeep.Task
+function moonkeep_Core.every(interval, f) end
+
+--- Calls a function by the calendar: `moonkeep.cron("*/5 * * * *", f)`.
+---@param schedule string minute, hour, day, month, weekday; with six fields, seconds first
+---@param f fun() called at those times, in the machine's time zone
+---@return moonkeep.Task
+function moonkeep_Core.cron(schedule, f) end
+
+--- Calls a function once, later.
+---@param delay string|number `"1s"`, or seconds
+---@param f fun() called once
+---@return moonkeep.Task
+function moonkeep_Core.after(delay, f) end
+
+--- Waits. Everything else of the script goes on meanwhile.
+---@async
+---@param time string|number seconds, or `"500ms"`
+function moonkeep_Core.sleep(time) end
+
+--- Starts a function as a task of the script's own. What it raises goes to the log unless somebody waits for it.
+---@param f fun(...): any run beside everything else
+---@param ... any its arguments
+---@return moonkeep.Task
+function moonkeep_Core.spawn(f, ...) end
+
+--- Hands state to the new code at a reload. The function has one second.
+---@param f fun(): any returns the state for the next generation, as JSON can say it, at most 256 KiB
+function moonkeep_Core.on_handover(f) end
+
+--- Runs a function before the worker leaves, within its grace time (5 s unless set).
+---@param f fun() called before the worker leaves
+function moonkeep_Core.on_shutdown(f) end
+
+--- What `on_handover` of the generation before returned; nil after a fresh start.
+---@type any
+moonkeep_Core.handover = nil
+
+--- Writes to the script's log.
+---@param ... any shown as `print` shows them
+function moonkeep_Core.log.debug(...) end
+
+--- Writes to the script's log.
+---@param ... any shown as `print` shows them
+function moonkeep_Core.log.info(...) end
+
+--- Writes to the script's log.
+---@param ... any shown as `print` shows them
+function moonkeep_Core.log.warn(...) end
+
+--- Writes to the script's log.
+---@param ... any shown as `print` shows them
+function moonkeep_Core.log.error(...) end
+
+--- The script's name.
+---@type string
+moonkeep_Core.script = nil
+
+--- Counts the workers that the script has had.
+---@type integer
+moonkeep_Core.generation = nil
+
+--- The home's folder.
+---@type string
+moonkeep_Core.home = nil
+
+--- The folder that the script may write.
+---@type string
+moonkeep_Core.state_dir = nil
+
+--- Files and folders.
+---@class moonkeep.fs.Module
+local moonkeep_fs_Module = {}
+
+---@class moonkeep.fs.Stat
+---@field kind 'file'|'folder'|'other'
+---@field size integer bytes
+---@field modified number seconds since 1970
+---@field mode integer permission bits
+---@field uid integer
+---@field gid integer
+
+--- The whole file, at most 8 MiB. An error if it cannot be read or is no regular file.
+---@async
+---@param path string absolute, or relative to the working folder
+---@return string
+function moonkeep_fs_Module.read(path) end
+
+--- Replaces the file, or makes it. A reader sees the old or the new text, never a part.
+---@async
+---@param path string absolute, or relative to the working folder
+---@param data string any bytes
+function moonkeep_fs_Module.write(path, data) end
+
+--- Adds to the end of the file, or makes it.
+---@async
+---@param path string absolute, or relative to the working folder
+---@param data string any bytes
+function moonkeep_fs_Module.append(path, data) end
+
+--- Whether something stands there; a link counts if its target exists.
+---@async
+---@param path string absolute, or relative to the working folder
+---@return boolean
+function moonkeep_fs_Module.exists(path) end
+
+--- Facts about what stands there, links followed; nil if nothing does.
+---@async
+---@param path string absolute, or relative to the working folder
+---@return moonkeep.fs.Stat?
+function moonkeep_fs_Module.stat(path) end
+
+--- The names in a folder, sorted.
+---@async
+---@param path string absolute, or relative to the working folder
+---@return string[]
+function moonkeep_fs_Module.list(path) end
+
+--- Makes a folder and those above it; no error if it exists.
+---@async
+---@param path string absolute, or relative to the working folder
+function moonkeep_fs_Module.mkdir(path) end
+
+--- Removes a file or an empty folder.
+---@async
+---@param path string absolute, or relative to the working folder
+function moonkeep_fs_Module.remove(path) end
+
+--- Gives a file or folder another name on the same file system.
+---@async
+---@param path string absolute, or relative to the working folder
+---@param to string replaced if it exists
+function moonkeep_fs_Module.rename(path, to) end
+
+--- HTTP requests as a client.
+---@class moonkeep.http.Module
+local moonkeep_http_Module = {}
+
+---@class moonkeep.http.Options
+---@field headers? table<string, string>
+---@field body? string
+---@field timeout? number|string whole time, body included; default 10 s
+---@field follow? boolean follow up to 10 redirects; default true
+---@field insecure? boolean accept any certificate; default false
+
+---@class moonkeep.http.Response
+---@field status integer
+---@field headers table<string, string> names in lower case; repeated ones joined by a comma
+---@field body string at most 8 MiB
+---@field seconds number from the request to the end of the body
+---@field url string the address that answered, after redirects
+
+--- Fetches `url`. Any status is an answer; an error is raised only if there is none.
+---@async
+---@param url string `http://` or `https://`
+---@param options? moonkeep.http.Options see the type
+---@return moonkeep.http.Response
+function moonkeep_http_Module.get(url, options) end
+
+--- Like `get`, without the body.
+---@async
+---@param url string `http://` or `https://`
+---@param options? moonkeep.http.Options see the type
+---@return moonkeep.http.Response
+function moonkeep_http_Module.head(url, options) end
+
+--- Sends `options.body` to `url`.
+---@async
+---@param url string `http://` or `https://`
+---@param options? moonkeep.http.Options see the type
+---@return moonkeep.http.Response
+function moonkeep_http_Module.post(url, options) end
+
+--- Sends a request with any method.
+---@async
+---@param method string `"PUT"`, `"DELETE"`, ...
+---@param url string `http://` or `https://`
+---@param options? moonkeep.http.Options see the type
+---@return moonkeep.http.Response
+function moonkeep_http_Module.request(method, url, options) end
+
+--- JSON text from Lua values and back, without silent losses.
+---@class moonkeep.json.Module
+local moonkeep_json_Module = {}
+
+--- Writes a value as one line of JSON, keys in order. A table with the keys 1 to n is an array, one with string keys an object, an empty one an object unless made by `json.array`. Raises an error that names the place for what JSON cannot say: functions, mixed or sparse tables, NaN, infinities, invalid UTF-8, tables that contain themselves, more than 64 levels or 100,000 values.
+---@param value any a table, string, number, boolean, nil or `json.null`
+---@return string
+function moonkeep_json_Module.encode(value) end
+
+--- Reads JSON. `null` in an object leaves the field out; in an array it is `json.null`. Numbers without a fraction become integers. Raises an error with line and column.
+---@param text string one JSON document
+---@return any
+function moonkeep_json_Module.decode(text) end
+
+--- Marks a table as an array: `json.array{}` is written `[]`.
+---@param values? any[] a table that is to be an array even when it is empty; a new one if left out
+---@return any[]
+function moonkeep_json_Module.array(values) end
+
+--- Stands for `null` in arrays, and wherever a `null` is to be written. It is a value, so `if json.null` holds.
+---@type lightuserdata
+moonkeep_json_Module.null = nil
+
+--- Runs commands, without a shell.
+---@class moonkeep.process.Module
+local moonkeep_process_Module = {}
+
+---@class moonkeep.process.Options
+---@field timeout? number|string after which its whole process group is killed; default: none
+---@field stdin? string
+---@field cwd? string
+---@field env? table<string, string> added to the environment
+
+---@class moonkeep.process.Result
+---@field code? integer exit code
+---@field signal? integer the signal that killed it
+---@field stdout string at most 1 MiB
+---@field stderr string at most 1 MiB
+---@field seconds number
+
+--- Runs a command and waits for its end. Any exit code is a result; an error is raised if it cannot be started or its time is up.
+---@async
+---@param command string|string[] program and arguments; text is split into words as a shell would, nothing else is expanded
+---@param options? moonkeep.process.Options see the type
+---@return moonkeep.process.Result
+function moonkeep_process_Module.run(command, options) end
+
+--- Load, memory, disks and processes of this machine.
+---@class moonkeep.system.Module
+local moonkeep_system_Module = {}
+
+---@class moonkeep.system.Load
+---@field one number
+---@field five number
+---@field fifteen number
+---@field processors integer
+
+---@class moonkeep.system.Memory
+---@field total integer
+---@field available integer what programs could still get
+---@field used integer total less available
+---@field swap_total integer
+---@field swap_free integer
+
+---@class moonkeep.system.Disk
+---@field total integer bytes
+---@field free integer bytes, those reserved for root included
+---@field available integer bytes that an ordinary user could still write
+---@field used integer bytes
+---@field used_percent number as df counts: used of used and available
+---@field inodes integer 0 where the file system has no fixed number
+---@field inodes_free integer
+
+---@class moonkeep.system.Process
+---@field pid integer
+---@field parent integer
+---@field name string
+---@field state string one letter: R running, S sleeping, D waiting for a disk, Z dead but not collected, ...
+---@field command string with its arguments; empty for the kernel's own
+---@field uid integer
+---@field memory integer resident bytes
+
+--- Load averages over 1, 5 and 15 minutes, and the processors that share them.
+---@return moonkeep.system.Load
+function moonkeep_system_Module.load() end
+
+--- Bytes of memory, within the limit of the container if there is one.
+---@return moonkeep.system.Memory
+function moonkeep_system_Module.memory() end
+
+--- Bytes and inodes of a file system.
+---@async
+---@param path string anything on the file system meant
+---@return moonkeep.system.Disk
+function moonkeep_system_Module.disk(path) end
+
+--- Every process that can be seen, by pid.
+---@return moonkeep.system.Process[]
+function moonkeep_system_Module.processes() end
+
+--- Seconds since the machine started.
+---@return number
+function moonkeep_system_Module.uptime() end
+
+--- The machine's name.
+---@return string
+function moonkeep_system_Module.hostname() end
+
+--- TCP connections as a client.
+---@class moonkeep.tcp.Module
+local moonkeep_tcp_Module = {}
+
+---@class moonkeep.tcp.Options
+---@field timeout? number|string
+
+---@class moonkeep.tcp.Connection
+---@field seconds number time that connecting took
+---@field peer string the address that answered
+---@field read fun(self, format?: string|integer): string? a line (`'l'`, the default), that many bytes at most, or all until the end (`'a'`); nil at the end
+---@field write fun(self, data: string)
+---@field close fun(self)
+
+--- Connects to `address`. Raises an error if that fails; it names the address and the reason.
+---@async
+---@param address string `"host:port"`, `"[::1]:port"`
+---@param options? moonkeep.tcp.Options `timeout`: for connecting and for each read and write; default 10 s
+---@return moonkeep.tcp.Connection
+function moonkeep_tcp_Module.connect(address, options) end
+
+--- Clocks, and times as text.
+---@class moonkeep.time.Module
+local moonkeep_time_Module = {}
+
+--- Seconds since 1970, UTC, with fractions.
+---@return number
+function moonkeep_time_Module.now() end
+
+--- Seconds from some fixed moment; never goes back. For measuring.
+---@return number
+function moonkeep_time_Module.monotonic() end
+
+--- Waits; other coroutines run meanwhile.
+---@async
+---@param time number|string seconds, or text like `"500ms"`, `"1m"`
+function moonkeep_time_Module.sleep(time) end
+
+--- The seconds in a time like `"1m30s"`.
+---@param time number|string seconds, or text like `"500ms"`, `"1m"`
+---@return number
+function moonkeep_time_Module.seconds(time) end
+
+--- The moment as `2026-11-20T21:18:03Z`, UTC.
+---@param seconds? number since 1970; default: now
+---@return string
+function moonkeep_time_Module.iso(seconds) end
+
+--- Seconds since 1970 of a moment written as ISO 8601; an error if it is none.
+---@param text string `2026-11-20T21:18:03Z` or with an offset
+---@return number
+function moonkeep_time_Module.parse(text) end
+
+---@overload fun(name: "moonkeep"): moonkeep.Core
+---@overload fun(name: "moonkeep.fs"): moonkeep.fs.Module
+---@overload fun(name: "moonkeep.http"): moonkeep.http.Module
+---@overload fun(name: "moonkeep.json"): moonkeep.json.Module
+---@overload fun(name: "moonkeep.process"): moonkeep.process.Module
+---@overload fun(name: "moonkeep.system"): moonkeep.system.Module
+---@overload fun(name: "moonkeep.tcp"): moonkeep.tcp.Module
+---@overload fun(name: "moonkeep.time"): moonkeep.time.Module
+---@param name string
+---@return any
+function require(name) end
