@@ -144,7 +144,7 @@ fn renew_types(folder: &Path) -> Result<Vec<String>, Failure> {
 
 /// The LuaLS annotations of the whole Lua side.
 fn types() -> String {
-    crate::lua::reference::types()
+    format!("{}{}", crate::lua::reference::types(), crate::check::TYPES)
 }
 
 /// Never writable by the group, whatever the umask says: the daemon would refuse the scripts in it.

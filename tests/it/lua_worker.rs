@@ -18,9 +18,7 @@ moonkeep.handle("match", function() return (("a"):rep(60)):find(("a*"):rep(60) .
 // FI-17, R-038: each ends with an error within its limits, the daemon answers meanwhile, the script serves again.
 #[test]
 fn a_runaway_handler_ends_with_an_error_and_the_script_serves_again() {
-    let home = Home::new()
-        .script("run.lua", RUNAWAYS)
-        .config("[script.run]\nlimits.memory = \"32MiB\"\n");
+    let home = Home::new().script("run.lua", RUNAWAYS);
     let _daemon = home.up();
     for (handler, timeout, says) in [
         ("spin", 20, "scripts/run.lua:4: "),

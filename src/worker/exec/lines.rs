@@ -61,8 +61,12 @@ impl Translator {
         self.running.values().min().copied()
     }
 
-    pub(super) fn request(&mut self, dispatch: Dispatch, child: &Outbox, daemon: &Outbox) {
+    pub(super) fn request(&mut self, mut dispatch: Dispatch, child: &Outbox, daemon: &Outbox) {
         let ticket = dispatch.ticket;
+        if let Work::Call { params, .. } = &mut dispatch.work {
+            // No words rather than one that says that there are none.
+            params.take_if(|params| params.as_str() == "{}");
+        }
         if matches!(dispatch.work, Work::Eval { .. }) {
             let refusal = Refusal::new(
                 ErrorCode::BadRequest,
