@@ -4,6 +4,7 @@
 //! same hops ([`floor`]). The program plays the floor's two processes itself, when started with their names.
 //! A peer that is not installed is skipped with a line.
 
+mod engine;
 mod floor;
 mod idle;
 mod life;
@@ -27,6 +28,7 @@ use rows::Table;
 type Group = (&'static str, fn(&mut Table));
 
 const GROUPS: &[Group] = &[
+    ("engine", engine::run),
     ("round trip: sequential pipelined clients", throughput::run),
     ("pushed commands of a script", throughput::pushed),
     ("start status spawn crash", life::start),

@@ -319,7 +319,6 @@ fn any_seeded_life_keeps_every_promise() {
             "no request ended in {kind}: {kinds:?}"
         );
     }
-    println!("{steps} steps: {kinds:?}");
 }
 
 /// Ends that a run of all seeds must have seen.
