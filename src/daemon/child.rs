@@ -121,6 +121,7 @@ impl Nursery {
             concurrency: spec.settings.concurrency,
             memory_bytes: spec.settings.memory_bytes,
             preempt: spec.settings.preempt,
+            keep_children: spec.settings.keep_children,
             files: spec.settings.files,
             encoding: spec.settings.encoder,
             legacy: spec.settings.protocol == Protocol::Legacy,

@@ -14,6 +14,7 @@ use crate::proto::messages::{Setup, ToWorker};
 mod exec;
 pub mod foreground;
 mod host;
+mod orphan;
 mod pipes;
 mod serving;
 mod stage;
@@ -41,11 +42,15 @@ pub fn main() -> ExitCode {
 
 fn start() -> anyhow::Result<u8> {
     let ends = pipes::claim()?;
+    let orphan = orphan::Orphan::new(&ends.read)?;
+    let mut keeps_children = false;
     let runtime = runtime()?;
     let tasks = LocalSet::new();
     let code = tasks.block_on(&runtime, async {
         let mut pipes = Pipes::new(ends)?;
-        match setup(&mut pipes).await? {
+        let setup = setup(&mut pipes).await?;
+        keeps_children = setup.as_ref().is_some_and(|setup| setup.keep_children);
+        match setup {
             Some(setup) if setup.exec => exec::run(*setup, pipes).await,
             Some(setup) => host::run(*setup, pipes).await,
             // The daemon went away before it said what to run.
@@ -53,6 +58,9 @@ fn start() -> anyhow::Result<u8> {
         }
     });
     runtime.shutdown_background();
+    if !keeps_children {
+        orphan.bury_group();
+    }
     code
 }
 

@@ -134,6 +134,8 @@ pub struct Setup {
     pub memory_bytes: usize,
     /// `false`: `limits.cpu = "off"`, no preemption hook.
     pub preempt: bool,
+    /// Processes that the script leaves behind in its group live on.
+    pub keep_children: bool,
     pub files: u64,
     /// Executables: the encoding they speak.
     pub encoding: Encoding,

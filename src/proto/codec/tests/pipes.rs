@@ -45,6 +45,7 @@ fn setup() -> Setup {
         concurrency: 16,
         memory_bytes: 1 << 27,
         preempt: true,
+        keep_children: false,
         files: 1_024,
         encoding: Encoding::Json,
         legacy: false,
