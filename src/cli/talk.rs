@@ -280,6 +280,8 @@ impl<'a> Talk<'a> {
         }
         match daemon::detach(&self.home) {
             Ok(_) | Err(StartFailure::Starting | StartFailure::Running { .. }) => Ok(true),
+            // Somebody else was faster, and may be so fast that he serves already.
+            Err(_) if daemon::holder(&self.home).is_some() => Ok(true),
             Err(failure) => Err(not_started(failure)),
         }
     }
@@ -305,6 +307,10 @@ impl<'a> Talk<'a> {
         let home = self.home.root().display();
         let socket = self.home.runtime().socket();
         let text = match daemon::holder(&self.home) {
+            Some(Holder::Running { pid, .. }) if !socket.exists() => format!(
+                "the daemon of {home} (pid {pid}) has its socket elsewhere than {}. Set XDG_RUNTIME_DIR as it was when the daemon was started",
+                socket.display()
+            ),
             Some(Holder::Running { pid, .. }) => format!(
                 "the daemon of {home} (pid {pid}) does not answer at {}: {why}. See what it does with: moonkeep logs",
                 socket.display()

@@ -93,10 +93,8 @@ impl Engine {
             }
             Command::Shutdown => {
                 self.answer_at_once(peer, manner, ok(Payload::Empty));
-                self.note(super::alphabet::Level::Info, || {
-                    "leaving: asked to shut down".into()
-                });
-                self.begin_shutdown();
+                // Asked a second time (`down` and Ctrl-C), it skips the grace as a second signal does.
+                self.terminate("asked to shut down");
             }
             Command::Ping { client, timestamp } => {
                 let result = self.pong_payload(manner.encoding, client, timestamp);

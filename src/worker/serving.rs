@@ -167,11 +167,13 @@ fn unknown(host: &Host, handler: &str) -> Refusal {
     )
 }
 
-/// An expression, or statements.
+/// An expression, or statements. `moonkeep` is at hand in both.
 fn compile(state: &State, code: &str) -> Result<mlua::Function, Refusal> {
-    let expression = state.load_text(format!("return {code}\n").as_bytes(), "=eval");
+    const AT_HAND: &str = "local moonkeep = require \"moonkeep\"";
+    let load = |text: String| state.load_text(text.as_bytes(), "=eval");
+    let expression = load(format!("{AT_HAND} return {code}\n"));
     expression
-        .or_else(|_| state.load_text(code.as_bytes(), "=eval"))
+        .or_else(|_| load(format!("{AT_HAND} {code}")))
         .map_err(|failure| failure.refusal("the code"))
 }
 

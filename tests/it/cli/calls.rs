@@ -74,7 +74,7 @@ fn what_a_script_raises_is_told_with_its_code() {
         finished.stderr
     );
     let bug = home.run(&["-v", "call", "talker", "bug"]).expect_code(1);
-    assert!(bug.stderr.contains("talker.lua:14"), "{}", bug.stderr);
+    assert!(bug.stderr.contains("talker.lua:13"), "{}", bug.stderr);
     assert!(bug.stderr.contains("traceback"), "{}", bug.stderr);
     let json = home
         .run(&["--json", "call", "talker", "fail"])
@@ -330,4 +330,23 @@ fn racing_first_commands_start_one_daemon_where_that_is_configured() {
         );
     }
     home.run(&["down"]).ok();
+}
+
+#[test]
+fn ctrl_c_makes_down_skip_the_grace() {
+    let home = Home::new().script(
+        "stubborn.lua",
+        "-- /// moonkeep\n-- stop_timeout = \"1h\"\n-- ///\nlocal moonkeep = require 'moonkeep'\nmoonkeep.on_shutdown(function() moonkeep.sleep(3000) end)\n",
+    );
+    let daemon = home.up();
+    let leaver = home.moonkeep(&["down"]).spawn();
+    wait_until("the script drains", || {
+        home.run(&["logs"])
+            .ok()
+            .contains("leaving: asked to shut down")
+    });
+    interrupt(&leaver);
+    let output = leaver.wait_with_output().expect("our own child");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    daemon.wait();
 }

@@ -126,7 +126,7 @@ fn a_terminal_has_completion_history_and_survives_a_restart() {
     let before = home.status()["uuid"].as_str().expect("a uuid").to_owned();
     let terminal = Terminal::open(&home, "shell");
     terminal.see("Connected to the moonkeep daemon");
-    terminal.see("moonkeep> ");
+    terminal.see("moonkeep>");
     terminal.type_line(&["call tal", "Tab", "tex", "Tab", "name=Bob", "Enter"]);
     terminal.see("hello Bob");
     terminal.type_line(&["call talker escape", "Enter"]);
