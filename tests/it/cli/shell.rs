@@ -64,8 +64,9 @@ struct Terminal<'a> {
 impl<'a> Terminal<'a> {
     fn open(home: &'a Home, command: &str) -> Self {
         let terminal = Terminal { home };
+        // Ctrl-C goes to the surrounding shell too.
         let line = format!(
-            "{} {command}; echo EXIT=$?; sleep 60",
+            "trap : INT; {} {command}; echo EXIT=$?; sleep 60",
             env!("CARGO_BIN_EXE_moonkeep")
         );
         terminal.tmux(&[
@@ -82,7 +83,12 @@ impl<'a> Terminal<'a> {
         terminal
     }
 
+    #[track_caller]
     fn tmux(&self, arguments: &[&str]) -> String {
+        self.try_tmux(arguments).ok()
+    }
+
+    fn try_tmux(&self, arguments: &[&str]) -> Finished {
         let socket = self.home.path("tmux").display().to_string();
         let all = [&["-S", &socket], arguments].concat();
         self.home
@@ -91,7 +97,6 @@ impl<'a> Terminal<'a> {
             .env("TERM", "xterm-256color")
             .env("SHELL", "/bin/sh")
             .run()
-            .ok()
     }
 
     fn type_line(&self, keys: &[&str]) {
@@ -110,7 +115,8 @@ impl<'a> Terminal<'a> {
 
 impl Drop for Terminal<'_> {
     fn drop(&mut self) {
-        self.tmux(&["kill-server"]);
+        // A server that is gone is as good.
+        self.try_tmux(&["kill-server"]);
     }
 }
 
