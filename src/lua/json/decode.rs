@@ -1,6 +1,6 @@
 //! Bytes to Lua values: serde_json reads, a visitor builds the tables.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 
 use mlua::{Lua, Table, Value};
@@ -15,10 +15,9 @@ use crate::limits;
 /// What is wrong and at which line and column; also too deep, too many values, an integer beyond 64 bits, or
 /// Lua's memory limit.
 pub fn decode(lua: &Lua, bytes: &[u8]) -> Result<Value, Fault> {
-    let array = array_metatable(lua).map_err(|error| whole(&error))?;
     let builder = Builder {
         lua,
-        array: &array,
+        array: OnceCell::new(),
         nodes: Cell::new(0),
     };
     let mut reader = serde_json::Deserializer::from_slice(bytes);
@@ -41,8 +40,19 @@ fn whole(error: &dyn fmt::Display) -> Fault {
 
 struct Builder<'a> {
     lua: &'a Lua,
-    array: &'a Table,
+    /// The array metatable, once an array has been met.
+    array: OnceCell<Table>,
     nodes: Cell<usize>,
+}
+
+impl Builder<'_> {
+    fn array(&self) -> mlua::Result<Table> {
+        if let Some(array) = self.array.get() {
+            return Ok(array.clone());
+        }
+        let array = array_metatable(self.lua)?;
+        Ok(self.array.get_or_init(|| array).clone())
+    }
 }
 
 struct Seed<'a> {
@@ -130,7 +140,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
             table.raw_set(position, item).map_err(A::Error::custom)?;
         }
         table
-            .set_metatable(Some(self.builder.array.clone()))
+            .set_metatable(Some(self.builder.array().map_err(A::Error::custom)?))
             .map_err(A::Error::custom)?;
         Ok(Value::Table(table))
     }
