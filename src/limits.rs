@@ -22,6 +22,8 @@ pub const TEXT_WORDS: usize = 1_024;
 
 /// Bytes asked from the kernel in one read.
 pub const READ_BYTES: usize = 64 * 1024;
+/// Lines of one session that are taken in before the engine has looked at them: it may pause the session.
+pub const LINES_PER_TURN: usize = 128;
 /// Requests that one session may have in flight; beyond it the session is not read until answers drain.
 pub const IN_FLIGHT_PER_SESSION: usize = 1_024;
 /// Sessions at one time. The accept loop answers further ones `busy` and closes them.

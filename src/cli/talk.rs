@@ -7,7 +7,7 @@ use tokio::sync::mpsc::Receiver;
 use uuid::Uuid;
 
 use crate::client::wire::{Client, ConnectOptions, RequestOptions};
-use crate::client::{Failure as Broken, Notice};
+use crate::client::{Failure as Broken, Notice, Sent};
 use crate::daemon::{self, Holder, StartFailure};
 use crate::paths::Home;
 use crate::proto::ids::RequestId;
@@ -185,7 +185,7 @@ impl<'a> Talk<'a> {
         }
         match self.try_ask(ask.clone(), each).await? {
             Ok(end) => Ok(end),
-            Err(Broken::Unavailable { sent: false, .. }) if self.comes_soon()? => {
+            Err(Broken::Unavailable { sent: Sent::No, .. }) if self.comes_soon()? => {
                 let patient = Ask {
                     patience: Patience::For(START_PATIENCE),
                     ..ask
@@ -290,8 +290,14 @@ impl<'a> Talk<'a> {
     fn words(&self, broken: Broken) -> Failure {
         let text = broken.to_string();
         match broken {
-            Broken::Unavailable { why, sent: false } => self.unavailable(&why),
-            Broken::Unavailable { sent: true, .. } => Failure::new(Exit::Unknown, text),
+            Broken::Unavailable {
+                why,
+                sent: Sent::No | Sent::Harmless,
+            } => self.unavailable(&why),
+            Broken::Unavailable {
+                sent: Sent::MayHaveRun,
+                ..
+            } => Failure::new(Exit::Unknown, text),
             Broken::TimedOut { .. } => Failure::new(Exit::TimedOut, text),
             Broken::Cancelled { .. } => Failure::new(Exit::Interrupted, text),
             Broken::Closed => Failure::new(

@@ -24,7 +24,9 @@ use crate::proto::messages::{
 
 use super::backoff::{Backoff, Dice};
 use super::link::{Due, Link};
-use super::requests::{Alarm, Entry, Epoch, Failure, Patience, Request, Requests, Stage, Token};
+use super::requests::{
+    Alarm, Effectful, Entry, Epoch, Failure, Patience, Request, Requests, Stage, Token,
+};
 
 /// What a client is born with. Times are configurable for tests.
 #[derive(Clone, Debug)]

@@ -15,5 +15,5 @@ pub mod wire;
 
 pub use machine::{Config, Machine, Notice};
 pub use pool::Pool;
-pub use requests::{Failure, Patience, Request};
+pub use requests::{Failure, Patience, Request, Sent};
 pub use wire::{Client, ConnectOptions, RequestOptions, Responses, Status};

@@ -41,15 +41,26 @@ pub enum Patience {
     Timeout,
 }
 
+/// What a request without an answer may have done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It was never sent: nothing ran.
+    No,
+    /// It was sent, and has no effect that matters: a question about states, say.
+    Harmless,
+    /// It was sent, and may have run or be running.
+    MayHaveRun,
+}
+
 /// An end that did not come from the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// No daemon, or it does not answer. `sent`: it had been sent and may have run.
-    Unavailable { why: String, sent: bool },
-    /// Its time is over. `sent`: it had been sent and may have run, or be running.
-    TimedOut { sent: bool },
-    /// Cancelled while no daemon could be told. `sent`: it may have run.
-    Cancelled { sent: bool },
+    /// No daemon, or it does not answer.
+    Unavailable { why: String, sent: Sent },
+    /// Its time is over.
+    TimedOut { sent: Sent },
+    /// Cancelled while no daemon could be told.
+    Cancelled { sent: Sent },
     /// The client has left.
     Closed,
     /// A request of the same id is in flight here.
@@ -61,19 +72,30 @@ pub enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Unavailable { why, sent: false } => write!(f, "no daemon answers: {why}"),
-            Failure::Unavailable { why, sent: true } => write!(
+            Failure::Unavailable {
+                why,
+                sent: Sent::No | Sent::Harmless,
+            } => write!(f, "no daemon answers: {why}"),
+            Failure::Unavailable {
+                why,
+                sent: Sent::MayHaveRun,
+            } => write!(
                 f,
                 "the daemon is gone: {why}; the command was sent and may have run: repeat it with the same --id to find out"
             ),
-            Failure::TimedOut { sent: false } => f.write_str(
+            Failure::TimedOut { sent: Sent::No } => f.write_str(
                 "timed out before it was sent: nothing ran; start the daemon or allow more time with --timeout",
             ),
-            Failure::TimedOut { sent: true } => f.write_str(
+            Failure::TimedOut {
+                sent: Sent::Harmless,
+            } => f.write_str("timed out without an answer; allow more time with --timeout"),
+            Failure::TimedOut { sent: Sent::MayHaveRun } => f.write_str(
                 "timed out without an answer; it may have run or still be running: repeat it with the same --id to find out",
             ),
-            Failure::Cancelled { sent: false } => f.write_str("cancelled before it was sent: nothing ran"),
-            Failure::Cancelled { sent: true } => f.write_str(
+            Failure::Cancelled {
+                sent: Sent::No | Sent::Harmless,
+            } => f.write_str("cancelled: nothing ran"),
+            Failure::Cancelled { sent: Sent::MayHaveRun } => f.write_str(
                 "cancelled while the daemon was gone; it may have run: repeat it with the same --id to find out",
             ),
             Failure::Closed => f.write_str("this client has left; connect anew"),
@@ -88,6 +110,38 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// Whether a command changes anything, so that an asker without an answer has something to worry about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effectful {
+    Yes,
+    No,
+}
+
+impl Effectful {
+    pub(super) fn of(command: &Command) -> Self {
+        match command {
+            Command::Call(_)
+            | Command::Eval { .. }
+            | Command::Control { .. }
+            | Command::Emit { .. }
+            | Command::Shutdown => Effectful::Yes,
+            Command::Nothing
+            | Command::Ping { .. }
+            | Command::Hello(_)
+            | Command::Bye
+            | Command::Status
+            | Command::List
+            | Command::Version
+            | Command::Help
+            | Command::Cancel { .. }
+            | Command::Logs { .. }
+            | Command::Events { .. }
+            | Command::Ack(_)
+            | Command::Peers => Effectful::No,
+        }
+    }
+}
 
 /// How far a request has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +166,8 @@ pub(super) struct Entry {
     pub(super) timeout: Option<Duration>,
     pub(super) patience: Patience,
     pub(super) stage: Stage,
+    /// What it may have done if it was sent.
+    pub(super) effect: Effectful,
     /// How often it was refused.
     pub(super) refusals: u32,
     /// Text: why the `error` to come; or the last refusal that is being retried.
@@ -119,11 +175,19 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Whether it may have run.
     pub(super) fn was_sent(&self) -> bool {
         match self.stage {
             Stage::Fresh | Stage::Refused => false,
             Stage::Sent(_) | Stage::Lost => true,
+        }
+    }
+
+    /// What its asker must reckon with, if there is no answer.
+    pub(super) fn sent(&self) -> Sent {
+        match (self.was_sent(), self.effect) {
+            (false, _) => Sent::No,
+            (true, Effectful::No) => Sent::Harmless,
+            (true, Effectful::Yes) => Sent::MayHaveRun,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::proto::messages::{Body, Command, Encoding};
 
 use super::driver::{Driver, Order, Sink};
 use super::machine::{Config, Notice};
-use super::requests::{Failure, Patience, Request, Token};
+use super::requests::{Failure, Patience, Request, Sent, Token};
 
 /// Overrides the time between two pings, in milliseconds. For tests.
 pub const PING_INTERVAL_VARIABLE: &str = "MOONKEEP_PING_INTERVAL_MS";
@@ -149,7 +149,7 @@ impl Client {
             Ok(Status::Up(daemon)) => Ok(*daemon),
             Ok(Status::Down(why)) => Err(Failure::Unavailable {
                 why: why.clone(),
-                sent: false,
+                sent: Sent::No,
             }),
             Ok(Status::Unknown) | Err(_) => Err(Failure::Closed),
         }

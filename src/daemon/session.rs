@@ -28,6 +28,8 @@ pub(super) struct Session {
     lane: Rc<Lane>,
     reader: OwnedReadHalf,
     framer: Framer,
+    /// Bytes of the last read that wait for their turn: not more than one read.
+    rest: Vec<u8>,
     /// Whether the engine was last told that a line has begun.
     begun: Cell<bool>,
     reading: Reading,
@@ -52,6 +54,7 @@ pub(super) fn open(id: SessionId, stream: UnixStream) -> (Rc<Lane>, Session) {
         lane: Rc::clone(&lane),
         reader,
         framer: Framer::new(limits::LINE_BYTES),
+        rest: Vec::new(),
         begun: Cell::new(false),
         reading: Reading::Open,
         filled: false,
@@ -94,9 +97,16 @@ impl Session {
             lane,
             reader,
             framer,
+            rest,
             begun,
             ..
         } = self;
+        if !rest.is_empty() && !lane.is_paused() {
+            let bytes = std::mem::take(rest);
+            take_in(*id, lane, framer, begun, inbox, &bytes, rest);
+            self.filled = true;
+            return None;
+        }
         tokio::select! {
             biased;
             // Cancel safe: a change that nobody waited for is remembered.
@@ -104,10 +114,13 @@ impl Session {
             // Cancel safe: it only waits.
             () = lane.writable(), if lane.is_blocked() => { flush(*id, lane, inbox); None }
             // Cancel safe: see `Scratch::read`.
-            read = scratch.read(reader, |bytes| take_in(*id, lane, framer, begun, inbox, bytes)),
+            read = scratch.read(reader, |bytes| take_in(*id, lane, framer, begun, inbox, bytes, rest)),
                 if !lane.is_paused() => match read {
                     Ok(0) => self.end_of_input(),
-                    Ok(count) => { self.filled = count == limits::READ_BYTES; None }
+                    Ok(count) => {
+                        self.filled = count == limits::READ_BYTES || !self.rest.is_empty();
+                        None
+                    }
                     Err(error) => Some(format!("reading failed: {error}")),
                 },
         }
@@ -162,7 +175,8 @@ fn flush(id: SessionId, lane: &Lane, inbox: &Inbox) {
     }
 }
 
-/// Frames and decodes what one read gave.
+/// Frames and decodes what one read gave, one turn's worth of lines; the others go into `rest`, so that a
+/// read full of short questions with long answers is not answered whole before its session can be paused.
 fn take_in(
     session: SessionId,
     lane: &Lane,
@@ -170,10 +184,13 @@ fn take_in(
     begun: &Cell<bool>,
     inbox: &Inbox,
     mut bytes: &[u8],
+    rest: &mut Vec<u8>,
 ) {
     let mut ended = false;
+    let mut lines = 0;
     while let Some(frame) = framer.next(&mut bytes) {
         ended = true;
+        lines += 1;
         let message = match frame {
             Frame::Line(line) => codec::decode_client(line),
             Frame::TooLong { first, dropped } => {
@@ -184,6 +201,10 @@ fn take_in(
             lane.owe();
         }
         inbox.push(Input::FromClient { session, message });
+        if lines == limits::LINES_PER_TURN {
+            rest.extend_from_slice(bytes);
+            break;
+        }
     }
     // A line's time limit runs from its first byte, so the end of one and the begin of the next are told apart.
     if begun.get() && ended {

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use moonkeep::client::wire::{Client, ConnectOptions, RequestOptions, Status};
-use moonkeep::client::{Failure, Notice, Patience};
+use moonkeep::client::{Failure, Notice, Patience, Sent};
 use moonkeep::proto::ids::ScriptName;
 use moonkeep::proto::messages::{Body, Call, Command, ErrorCode, Json, Payload};
 use rustix::process::Signal;
@@ -187,7 +187,13 @@ fn a_stopped_daemon_is_dead_after_three_missed_pings_and_not_after_fewer() {
         assert!(took >= interval * 3 - Duration::from_millis(50), "{took:?}");
         assert!(took <= interval * 4 + Duration::from_secs(2), "{took:?}");
         assert!(
-            matches!(end, Err(Failure::Unavailable { sent: true, .. })),
+            matches!(
+                end,
+                Err(Failure::Unavailable {
+                    sent: Sent::Harmless,
+                    ..
+                })
+            ),
             "{end:?}"
         );
         daemon.signal(Signal::CONT);
@@ -340,7 +346,7 @@ fn without_a_daemon_only_the_patient_wait() {
             .call(Command::Status, RequestOptions::default())
             .await;
         assert!(
-            matches!(end, Err(Failure::Unavailable { sent: false, .. })),
+            matches!(end, Err(Failure::Unavailable { sent: Sent::No, .. })),
             "{end:?}"
         );
         assert!(begun.elapsed() < Duration::from_secs(1));

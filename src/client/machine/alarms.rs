@@ -97,7 +97,7 @@ impl Machine {
         let Some(entry) = self.requests.remove(token) else {
             return;
         };
-        let sent = entry.was_sent();
+        let sent = entry.sent();
         self.effects.push_back(match (entry.stage, entry.why) {
             (Stage::Refused, Some(refusal)) => Effect::Deliver(token, Body::Error(refusal)),
             _ => Effect::Fail(token, Failure::TimedOut { sent }),

@@ -8,6 +8,7 @@ impl Machine {
             self.effects.push_back(Effect::Fail(token, Failure::Closed));
             return;
         }
+        let effect = Effectful::of(&request.command);
         let question = Question {
             encoding: request.encoding,
             id: Some(request.id.clone()),
@@ -21,6 +22,7 @@ impl Machine {
             timeout: request.timeout,
             patience: request.patience,
             stage: Stage::Fresh,
+            effect,
             refusals: 0,
             why: None,
             id: request.id,
@@ -62,7 +64,7 @@ impl Machine {
             self.send_cancel(entry.id.clone());
             return;
         }
-        let sent = entry.was_sent();
+        let sent = entry.sent();
         self.requests.remove(token);
         let failure = Failure::Cancelled { sent };
         self.effects.push_back(Effect::Fail(token, failure));

@@ -174,7 +174,7 @@ impl Machine {
         };
         let failure = Failure::Unavailable {
             why: why.to_owned(),
-            sent: entry.was_sent(),
+            sent: entry.sent(),
         };
         self.effects.push_back(Effect::Fail(token, failure));
     }
