@@ -183,3 +183,29 @@ fn summary(text: &str) -> String {
         .collect::<Vec<_>>()
         .join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_editor_types_are_lua_and_name_every_module() {
+        let lua = mlua::Lua::new();
+        lua.load(TYPES).exec().expect("good Lua");
+        let core = "moonkeep";
+        for module in crate::lua::MODULES
+            .iter()
+            .filter(|module| module.name != core)
+        {
+            let line = format!("---@type {}.Module\n", module.name);
+            assert!(TYPES.contains(&line), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_summary_is_the_comment_at_the_beginning() {
+        let text = "-- One.\n--  Two.\nlocal x\n-- three";
+        assert_eq!(summary(text), "One.\nTwo.");
+        assert_eq!(summary("local x"), "");
+    }
+}

@@ -241,8 +241,10 @@ fn globals(lua: &Lua, draft: &Rc<RefCell<Draft>>, home: &Path) -> mlua::Result<F
     })?;
     let modules = lua.create_table()?;
     for module in MODULES {
-        let short = module.name.trim_start_matches("moonkeep.");
-        modules.raw_set(short, module.name)?;
+        // The core itself has no short name: it is about scripts.
+        if let Some(short) = module.name.strip_prefix("moonkeep.") {
+            modules.raw_set(short, module.name)?;
+        }
     }
     lua.load(include_str!("prelude.lua"))
         .set_name(errors::INTERNAL_CHUNK)

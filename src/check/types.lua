@@ -67,3 +67,19 @@ function param(name, default, doc) end
 ---@param command string|string[]
 ---@return fun(c: moonkeep.Probe): string?
 function nagios(command) end
+
+-- The modules under their short names.
+---@type moonkeep.fs.Module
+fs = {}
+---@type moonkeep.http.Module
+http = {}
+---@type moonkeep.json.Module
+json = {}
+---@type moonkeep.process.Module
+process = {}
+---@type moonkeep.system.Module
+system = {}
+---@type moonkeep.tcp.Module
+tcp = {}
+---@type moonkeep.time.Module
+time = {}
