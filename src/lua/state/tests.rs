@@ -359,3 +359,46 @@ fn recursion_ends_in_an_error() {
         let _ = run_for(source, Duration::from_millis(1500));
     }
 }
+
+// The Lua battery: each case ends in an error, or without one, within its time; the state serves afterwards.
+#[test]
+fn the_battery_ends_within_its_time() {
+    let state = state();
+    for source in [
+        "return setmetatable({}, { __gc = function() error('gc') end })",
+        "local t = {} for i = 1, 100 do t[i] = setmetatable({}, { __gc = function() error('x') end }) end t = nil collectgarbage()",
+        "return ('x'):rep(1 << 40)",
+        "return ('x'):rep(1 << 20):rep(1 << 20)",
+        "return ('x'):rep(-1)",
+        "local s = 'x' while true do s = s .. s end",
+        "return string.format('%99999d', 1)",
+        "return table.concat(setmetatable({}, { __len = function() return 1 << 40 end, __index = function() return 'x' end }))",
+        "table.sort({ 3, 1, 2, 5, 4 }, function() return true end)",
+        "error(nil)",
+        "error(setmetatable({}, { __tostring = function() while true do end end }))",
+        "error(setmetatable({}, { __tostring = function() error('again') end }))",
+        "error(print)",
+        "string.x = 1 return ('').x, getmetatable('').__index == string",
+        "getmetatable('').__index = function() while true do end end return ('').x",
+        "return require('os.exit')",
+        "return require('posix')",
+        "return os.execute('false')",
+        "return table.unpack({}, 1, 1e7)",
+        "return load(function() return 'x = ' end)",
+        "local a <close> = setmetatable({}, { __close = function() error('close') end }) return 1",
+        "return select(-1)",
+        "goto nowhere",
+        "return string.dump(print)",
+    ] {
+        let Ok(chunk) = state.load_text(source.as_bytes(), "@scripts/x.lua") else {
+            continue;
+        };
+        let start = Instant::now();
+        let deadline = start + Duration::from_millis(200);
+        let _ = in_runtime(state.run(&chunk, (), Some(deadline)));
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(10), "{source}: {took:?}");
+    }
+    let fine = state.load_text(b"return 1 + 1", "=y").expect("loads");
+    in_runtime(state.run(&fine, (), None)).expect("the state works");
+}
