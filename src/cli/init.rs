@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::limits;
+use crate::lua::reference;
 use crate::paths::{CONFIG_FILE, Home};
 use crate::scripts::trust;
 
@@ -110,7 +111,7 @@ fn create(folder: &Path, all: bool) -> Result<Vec<String>, Failure> {
     }
     // The configuration makes the folder a home, so it is written last.
     files.extend(stock::FIRST.iter().rev());
-    let types = types();
+    let types = reference::types();
     let mut made = Vec::new();
     for file in files {
         let text = if file.path == TYPES {
@@ -138,13 +139,8 @@ fn renew_types(folder: &Path) -> Result<Vec<String>, Failure> {
     }
     make_folder(&folder.join("types"))?;
     let path = folder.join(TYPES);
-    fs::write(&path, types()).map_err(|error| cannot("write", &path, &error))?;
+    fs::write(&path, reference::types()).map_err(|error| cannot("write", &path, &error))?;
     Ok(vec![TYPES.to_owned()])
-}
-
-/// The LuaLS annotations of the whole Lua side.
-fn types() -> String {
-    format!("{}{}", crate::lua::reference::types(), crate::check::TYPES)
 }
 
 /// Never writable by the group, whatever the umask says: the daemon would refuse the scripts in it.

@@ -27,9 +27,10 @@ pub(crate) fn show(output: &Output, result: &Payload) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     }
     let status: Status = read(result)?;
-    for line in status.lines(output) {
-        output.line(&line)?;
-    }
+    output.line(&status.lines(output).join(
+        "
+",
+    ))?;
     Ok(Exit::Ok)
 }
 
