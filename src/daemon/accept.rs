@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at};
 use uuid::Uuid;
 
-use super::claim::{Claim, Listening, Standing};
+use super::claim::{Claim, Listening, Released, Standing};
 use super::inbox::Inbox;
 use super::lane::{Lane, Scratch};
 use super::logs::Logs;
@@ -109,7 +109,7 @@ impl Gate {
     }
 
     /// Takes no more; lets what waits for the clients go out, for a bounded time; clears our files away.
-    pub(super) async fn close(self) {
+    pub(super) async fn close(self) -> Released {
         let Gate {
             claim,
             listening,
@@ -119,12 +119,13 @@ impl Gate {
             ..
         } = self;
         drop(listener);
-        claim.release(&listening);
+        let released = claim.release(&listening);
         for lane in sessions.borrow().values() {
             lane.close();
         }
         let all = async { while tasks.join_next().await.is_some() {} };
         let _some_read_no_more = tokio::time::timeout(limits::FLUSH_AT_CLOSE, all).await;
+        released
     }
 
     fn admit(&mut self, stream: UnixStream) {

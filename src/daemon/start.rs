@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::accept::Gate;
 use super::child::Nursery;
-use super::claim::Claim;
+use super::claim::{Claim, Released};
 use super::core::Core;
 use super::inbox::Inbox;
 use super::lane::Scratch;
@@ -72,7 +72,9 @@ pub fn run(home: &Home, options: RunOptions) -> Result<(), StartFailure> {
         .thread_keep_alive(READER_REST)
         .build_local(LocalOptions::default())
         .context("the system has no event queue for us; raise `ulimit -n`")?;
-    runtime.block_on(serve(home, claim, identity(home, daemon), options))?;
+    let released = runtime.block_on(serve(home, claim, identity(home, daemon), options))?;
+    drop(runtime);
+    drop(released);
     Ok(())
 }
 
@@ -81,7 +83,7 @@ async fn serve(
     claim: Claim,
     identity: Identity,
     options: RunOptions,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<Released>> {
     // First of all, so that a signal during the start ends it in order.
     let signals = Signals::listen().context("cannot listen to signals")?;
     let (logs, log_thread) =
@@ -137,10 +139,9 @@ async fn serve(
     senses.shutdown().await;
     hands.tasks.shutdown().await;
     log_thread.finish(logs).await;
-    // Last of all: whoever waits for the lock finds nothing of us left.
     stop.notify_one();
-    while gates.join_next().await.is_some() {}
-    Ok(())
+    let released = gates.join_next().await.and_then(Result::ok);
+    Ok(released)
 }
 
 fn report_of(identity: &Identity, settled: Settled) -> Report {
@@ -155,14 +156,14 @@ fn report_of(identity: &Identity, settled: Settled) -> Report {
 }
 
 /// Takes connections until it is told to stop, then lets the last answers out and clears our files away.
-async fn keep_gate(mut gate: Gate, stop: Rc<Notify>) {
+async fn keep_gate(mut gate: Gate, stop: Rc<Notify>) -> Released {
     tokio::select! {
         // Cancel safe: a session that was admitted has a task of its own.
         () = gate.run() => {}
         // Cancel safe: a stop that nobody waited for is remembered.
         () = stop.notified() => {}
     }
-    gate.close().await;
+    gate.close().await
 }
 
 fn identity(home: &Home, daemon: DaemonId) -> Identity {

@@ -47,6 +47,12 @@ pub(crate) struct Claim {
     daemon: DaemonId,
 }
 
+/// A claim whose files are cleared away and whose lock is still held.
+#[derive(Debug)]
+pub(crate) struct Released {
+    _lock: Lock,
+}
+
 /// What a look at our files found.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
@@ -120,16 +126,19 @@ impl Claim {
         }
     }
 
-    /// Removes socket and pid file, and gives the lock back.
-    pub(crate) fn release(mut self, listening: &Listening) {
+    /// Removes socket and pid file. The lock is given back when the result is dropped: last of all, so
+    /// that whoever waits for the lock finds nothing of us left.
+    #[must_use]
+    pub(crate) fn release(mut self, listening: &Listening) -> Released {
         if !self.lock.is_in_place(&self.home.lock()) {
-            return;
+            return Released { _lock: self.lock };
         }
         if listening.is_in_place(&self.runtime) {
             let _gone = std::fs::remove_file(self.runtime.socket());
         }
         let _gone = std::fs::remove_file(self.runtime.pid_file());
         let _text = self.lock.say("stopped");
+        Released { _lock: self.lock }
     }
 
     fn say_running(&mut self) -> anyhow::Result<()> {

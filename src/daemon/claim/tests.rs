@@ -68,7 +68,9 @@ fn the_second_is_told_who_holds_the_home() {
     };
     assert_eq!(pid, std::process::id());
     assert_eq!(uuid, first.daemon.to_string());
-    first.release(&listening);
+    let released = first.release(&listening);
+    assert!(place.claim().is_err(), "until the very end");
+    drop(released);
     assert!(place.claim().is_ok(), "given back");
 }
 
@@ -80,7 +82,7 @@ fn a_clean_end_removes_socket_and_pid_file_and_keeps_the_lock_file() {
     let before = Inode::at(&place.home.lock());
     let listening = claim.listen().expect("a socket");
     assert_eq!(names(place.runtime.folder()), ["daemon.pid", "daemon.sock"]);
-    claim.release(&listening);
+    drop(claim.release(&listening));
     assert_eq!(names(place.runtime.folder()), [""; 0]);
     assert_eq!(Inode::at(&place.home.lock()), before);
 }
