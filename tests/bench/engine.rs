@@ -150,7 +150,9 @@ fn measure(delivery: Delivery, keys: bool) -> f64 {
 
 fn question(number: u64, key: bool) -> Input {
     let id = if key {
-        let bits = (1_760_000_000_000_u128 << 80) | (0x7 << 76) | (0x2 << 62) | u128::from(number);
+        // A millisecond for each batch: ids of one millisecond are pruned together.
+        let ms = 1_760_000_000_000_u128 + u128::from(number / BATCH);
+        let bits = (ms << 80) | (0x7 << 76) | (0x2 << 62) | u128::from(number);
         RequestId::from_uuid(Uuid::from_u128(bits))
     } else {
         RequestId::number(number.cast_signed())
