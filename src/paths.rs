@@ -111,6 +111,11 @@ impl Home {
     pub fn lock(&self) -> PathBuf {
         self.state().join("daemon.lock")
     }
+    /// Says where the running daemon's socket is, to those whose environment leads elsewhere (cron, `su`).
+    #[must_use]
+    pub fn socket_note(&self) -> PathBuf {
+        self.state().join("daemon.socket")
+    }
     /// What a script may write.
     #[must_use]
     pub fn script_state(&self, script: &str) -> PathBuf {

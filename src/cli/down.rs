@@ -83,5 +83,5 @@ async fn force(talk: &mut Talk<'_>) {
 }
 
 fn is_there(home: &Home) -> bool {
-    home.runtime().socket().exists() || daemon::holder(home).is_some()
+    daemon::locate(home).exists() || daemon::holder(home).is_some()
 }

@@ -100,7 +100,7 @@ pub(crate) fn converse(
     command: impl AsyncFnOnce(&mut Talk<'_>) -> Result<Exit, Failure>,
 ) -> Result<Exit, Failure> {
     let home = globals.home()?;
-    let options = ConnectOptions::new(home.runtime().socket());
+    let options = ConnectOptions::new(daemon::locate(&home));
     converse_with(output, home, options, start, command)
 }
 
@@ -180,7 +180,7 @@ impl<'a> Talk<'a> {
         ask: Ask,
         each: &mut dyn FnMut(&Body) -> Result<(), Failure>,
     ) -> Result<End, Failure> {
-        if self.start == Start::IfConfigured && !self.home.runtime().socket().exists() {
+        if self.start == Start::IfConfigured && !daemon::locate(&self.home).exists() {
             self.autostart()?;
         }
         match self.try_ask(ask.clone(), each).await? {
@@ -311,7 +311,7 @@ impl<'a> Talk<'a> {
     /// Nobody answers. What a dead daemon has left is cleaned up on the way.
     pub(crate) fn unavailable(&self, why: &str) -> Failure {
         let home = self.home.root().display();
-        let socket = self.home.runtime().socket();
+        let socket = daemon::locate(&self.home);
         let text = match daemon::holder(&self.home) {
             Some(Holder::Running { pid, .. }) if !socket.exists() => format!(
                 "the daemon of {home} (pid {pid}) has its socket elsewhere than {}. Set XDG_RUNTIME_DIR as it was when the daemon was started",

@@ -35,6 +35,6 @@ mod systemd;
 pub mod transcript;
 mod watch;
 
-pub use claim::{ClaimError as StartFailure, Holder, Stale, clean_stale, holder};
+pub use claim::{ClaimError as StartFailure, Holder, Stale, clean_stale, holder, locate};
 pub use detach::{ROLE, detach, main};
 pub use start::{Report, RunOptions, run};

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::client::Notice;
 use crate::client::wire::{ConnectOptions, Status};
+use crate::daemon;
 use crate::paths::make_private;
 use crate::proto::messages::{Body, Command, Encoding, Verb};
 
@@ -37,7 +38,7 @@ const NAMES_WITHIN: Duration = Duration::from_millis(150);
 
 pub(crate) fn run(globals: &Globals, output: &Output, _args: &Args) -> Result<Exit, Failure> {
     let home = globals.home()?;
-    let options = ConnectOptions::new(home.runtime().socket()).keep();
+    let options = ConnectOptions::new(daemon::locate(&home)).keep();
     talk::converse_with(output, home, options, Start::IfConfigured, async |talk| {
         let is_person = std::io::stdin().is_terminal();
         // Connects, or says why it cannot.

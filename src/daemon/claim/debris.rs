@@ -1,10 +1,12 @@
 //! What lies where our files belong and is not ours. It is removed or moved aside, never followed or read
 //! through, and a folder's contents are never lost.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
@@ -12,6 +14,8 @@ use crate::paths::{self, Runtime};
 
 /// A pid has at most 10 digits; more than a few blanks around it is damage.
 const PID_FILE_BYTES: usize = 32;
+/// Linux's `PATH_MAX`.
+const PATH_BYTES: u64 = 4_096;
 /// Names that are tried for something that is moved aside.
 const ASIDE_NAMES: u32 = 1_000;
 
@@ -36,8 +40,20 @@ pub(super) fn remove_stale(runtime: &Runtime) -> Option<Stale> {
     found.then_some(Stale { pid })
 }
 
-/// The number in a pid file, if it is a plain small file with one. Never waits, whatever is there.
+/// The number in a pid file, if it is a plain small file with one.
 fn read_pid(path: &Path) -> Option<u32> {
+    let text = read_plain(path, PID_FILE_BYTES as u64)?;
+    std::str::from_utf8(&text).ok()?.trim().parse().ok()
+}
+
+/// The path that a plain file holds.
+pub(super) fn read_path(path: &Path) -> Option<PathBuf> {
+    let bytes = read_plain(path, PATH_BYTES)?;
+    Some(PathBuf::from(OsString::from_vec(bytes)))
+}
+
+/// What a plain file holds, up to a limit. Never follows a link, never waits, whatever is there.
+fn read_plain(path: &Path, most: u64) -> Option<Vec<u8>> {
     let file = File::options()
         .read(true)
         .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
@@ -46,11 +62,9 @@ fn read_pid(path: &Path) -> Option<u32> {
     if !file.metadata().ok()?.is_file() {
         return None;
     }
-    let mut text = String::new();
-    file.take(PID_FILE_BYTES as u64)
-        .read_to_string(&mut text)
-        .ok()?;
-    text.trim().parse().ok()
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// Removes whatever is at `path` itself; a folder that is not empty is moved aside.

@@ -14,7 +14,7 @@ mod socket;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use rustix::fs::OFlags;
@@ -101,6 +101,8 @@ impl Claim {
         self.runtime.create()?;
         let listening = socket::listen(&self.runtime)?;
         self.write_pid_file()?;
+        // Only for those whose environment leads elsewhere: without it they are told how to look.
+        let _note = self.note_socket();
         self.say_running()?;
         Ok(listening)
     }
@@ -137,6 +139,7 @@ impl Claim {
             let _gone = std::fs::remove_file(self.runtime.socket());
         }
         let _gone = std::fs::remove_file(self.runtime.pid_file());
+        let _gone = std::fs::remove_file(self.home.socket_note());
         let _text = self.lock.say("stopped");
         Released { _lock: self.lock }
     }
@@ -149,6 +152,12 @@ impl Claim {
                 self.home.lock().display()
             )
         })
+    }
+
+    fn note_socket(&self) -> io::Result<()> {
+        let path = self.home.socket_note();
+        debris::clear(&path)?;
+        create_new(&path)?.write_all(self.runtime.socket().as_os_str().as_encoded_bytes())
     }
 
     fn write_pid_file(&self) -> anyhow::Result<()> {
@@ -182,6 +191,20 @@ fn clean_stale_in(home: &Home, runtime: &Runtime) -> Option<Stale> {
     }
     let _lock = Lock::take(&home.lock()).ok()?;
     debris::remove_stale(runtime)
+}
+
+/// Where to reach the daemon of `home`: the place that this environment leads to, or, if nothing is
+/// there, the one that a daemon which was started in another environment has noted.
+#[must_use]
+pub fn locate(home: &Home) -> PathBuf {
+    let usual = home.runtime().socket();
+    if usual.exists() {
+        return usual;
+    }
+    match debris::read_path(&home.socket_note()) {
+        Some(noted) if noted.exists() => noted,
+        _ => usual,
+    }
 }
 
 /// Who holds the home's lock now, if anybody does. For texts; stale as soon as it is said.
