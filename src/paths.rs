@@ -170,13 +170,6 @@ impl Runtime {
     pub fn socket(&self) -> PathBuf {
         self.folder.join("daemon.sock")
     }
-    /// Where to connect to, or what to bind, however deep the folder is.
-    ///
-    /// # Errors
-    /// See [`SocketAddress::of`].
-    pub fn address(&self) -> io::Result<SocketAddress> {
-        SocketAddress::of(&self.folder, "daemon.sock")
-    }
     #[must_use]
     pub fn pid_file(&self) -> PathBuf {
         self.folder.join("daemon.pid")
@@ -227,6 +220,17 @@ impl SocketAddress {
             path: PathBuf::from(format!("/proc/self/fd/{}/{name}", open.as_raw_fd())),
             _folder: Some(open),
         })
+    }
+
+    /// As [`SocketAddress::of`], for a whole path.
+    ///
+    /// # Errors
+    /// If the folder has to be opened and cannot be, or `path` names no file.
+    pub fn of_path(path: &Path) -> io::Result<Self> {
+        match (path.parent(), path.file_name().and_then(OsStr::to_str)) {
+            (Some(folder), Some(name)) => SocketAddress::of(folder, name),
+            _ => Err(io::Error::from(io::ErrorKind::InvalidInput)),
+        }
     }
 
     #[must_use]

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::limits;
+use crate::paths::SocketAddress;
 use crate::proto::codec;
 use crate::proto::framer::{Frame, Framer};
 use crate::proto::messages::Body;
@@ -209,8 +210,7 @@ impl Driver {
         while let Some(effect) = self.machine.poll_effect() {
             match effect {
                 Effect::Connect(epoch) => {
-                    let connecting = Box::pin(UnixStream::connect(self.path.clone()));
-                    self.socket = Socket::Connecting(epoch, connecting);
+                    self.socket = Socket::Connecting(epoch, Box::pin(connect(self.path.clone())));
                 }
                 Effect::Send(epoch, bytes) => self.send(epoch, &bytes),
                 Effect::Close(_) => self.close(),
@@ -288,6 +288,12 @@ impl Driver {
         // Nobody has to listen.
         let _unheard = self.notices.try_send(notice);
     }
+}
+
+/// Connects to a socket whose path may be longer than an address holds.
+async fn connect(path: PathBuf) -> io::Result<UnixStream> {
+    let address = SocketAddress::of_path(&path)?;
+    UnixStream::connect(address.path()).await
 }
 
 /// Cancel safe: a connecting future stays in its place, readiness is only looked at.

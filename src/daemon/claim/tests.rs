@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 use super::*;
+use crate::paths::SocketAddress;
 
 /// A home and a runtime folder of its own.
 struct Place {
@@ -212,7 +213,7 @@ fn a_folder_too_deep_for_a_socket_address_serves_all_the_same() {
     let mut claim =
         Claim::take_in(&place.home, runtime.clone(), DaemonId(Uuid::now_v7())).expect("free");
     let _listening = claim.listen().expect("a socket");
-    let address = runtime.address().expect("an address");
+    let address = SocketAddress::of_path(&runtime.socket()).expect("an address");
     UnixStream::connect(address.path()).expect("it listens");
 }
 
