@@ -140,7 +140,7 @@ impl fmt::Display for DaemonId {
 /// The id that a sender gave its command. A JSON number stays a number in the answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RequestId {
-    text: Box<str>,
+    text: Arc<str>,
     number: bool,
 }
 

@@ -39,6 +39,8 @@ pub(super) struct Pipes {
     sender: Option<Sender>,
     framer: Framer,
     buffer: Box<[u8]>,
+    /// What came in one read with the first line, and has not been looked at.
+    early: Vec<u8>,
     /// On its way out, and how much of it is gone.
     leaving: Vec<u8>,
     gone: usize,
@@ -62,6 +64,7 @@ impl Pipes {
             sender: Some(Sender::from_owned_fd(ends.write).context(told)?),
             framer: Framer::new(2 * limits::LINE_BYTES),
             buffer: vec![0; limits::READ_BYTES].into_boxed_slice(),
+            early: Vec::new(),
             leaving: Vec::new(),
             gone: 0,
             broken: false,
@@ -70,18 +73,25 @@ impl Pipes {
 
     /// Waits until there may be something to read. Cancel safe.
     pub(super) async fn readable(&self) -> io::Result<()> {
+        if !self.early.is_empty() {
+            return Ok(());
+        }
         self.receiver.readable().await
     }
 
     /// Takes what is there now, at most one buffer full, and gives each line to `each`.
     pub(super) fn take(&mut self, mut each: impl FnMut(&[u8])) -> Input {
-        let count = match self.receiver.try_read(&mut self.buffer) {
-            Ok(0) => return Input::End,
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Input::Nothing,
-            Err(_) => return Input::End,
-        };
-        let mut bytes = &self.buffer[..count];
+        let early = std::mem::take(&mut self.early);
+        let mut bytes = early.as_slice();
+        if early.is_empty() {
+            let count = match self.receiver.try_read(&mut self.buffer) {
+                Ok(0) => return Input::End,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Input::Nothing,
+                Err(_) => return Input::End,
+            };
+            bytes = &self.buffer[..count];
+        }
         while let Some(frame) = self.framer.next(&mut bytes) {
             match frame {
                 Frame::Line(line) => each(line),
@@ -92,21 +102,27 @@ impl Pipes {
         Input::More
     }
 
-    /// The first line, read byte by byte's worth: what follows it stays in the pipe's framer.
+    /// The first line. What came with it is given by the next [`Pipes::take`]. `None`: the daemon has gone.
     pub(super) async fn first_line(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
-        let mut line = Vec::new();
         loop {
             self.readable().await?;
-            let mut byte = [0];
-            match self.receiver.try_read(&mut byte) {
+            let count = match self.receiver.try_read(&mut self.buffer) {
                 Ok(0) => return Ok(None),
-                Ok(_) if byte[0] == b'\n' => return Ok(Some(line)),
-                Ok(_) => line.push(byte[0]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) => return Err(error).context("cannot read the daemon's first line"),
-            }
-            if line.len() > limits::LINE_BYTES {
-                anyhow::bail!("the daemon's first line is too long");
+            };
+            let mut bytes = &self.buffer[..count];
+            match self.framer.next(&mut bytes) {
+                None => {}
+                Some(Frame::Line(line)) => {
+                    let line = line.to_vec();
+                    self.early = bytes.to_vec();
+                    return Ok(Some(line));
+                }
+                Some(Frame::TooLong { .. }) => {
+                    anyhow::bail!("the daemon's first line is too long")
+                }
             }
         }
     }
