@@ -221,6 +221,17 @@ pub(crate) fn raw(payload: &Payload) -> Box<RawValue> {
     }
 }
 
+/// Reads an answer of the daemon itself.
+pub(crate) fn read<T: serde::de::DeserializeOwned>(result: &Payload) -> Result<T, Failure> {
+    let raw = raw(result);
+    serde_json::from_str(raw.get()).map_err(|error| {
+        Failure::new(
+            Exit::Internal,
+            format!("the daemon's answer cannot be read: {error}. Is it of another version? Restart it with: moonkeep down, moonkeep up -d"),
+        )
+    })
+}
+
 fn raw_json(text: &str) -> Box<RawValue> {
     RawValue::from_string(text.to_owned()).expect("it was validated when it was read")
 }

@@ -4,11 +4,10 @@ use crate::proto::ids::ScriptName;
 use crate::proto::messages::{Command, Payload, Verb};
 
 use super::Globals;
-use super::answers;
+use super::answers::{self, read};
 use super::exit::{Exit, Failure};
 use super::output::Output;
 use super::report::{Scripts, paint_of};
-use super::status::read;
 use super::talk::{Ask, Start, converse};
 
 #[derive(Debug, clap::Args)]

@@ -3,11 +3,10 @@
 use crate::proto::messages::{Command, Payload};
 
 use super::Globals;
-use super::answers;
+use super::answers::{self, read};
 use super::exit::{Exit, Failure};
 use super::output::Output;
 use super::report::{Script, Scripts, paint_of};
-use super::status::read;
 use super::table::{self, Cell};
 use super::talk::{Ask, Start, converse};
 

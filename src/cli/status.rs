@@ -26,21 +26,7 @@ pub(crate) fn show(output: &Output, result: &Payload) -> Result<Exit, Failure> {
         output.json(&answers::raw(result))?;
         return Ok(Exit::Ok);
     }
-    let status: Status = read(result)?;
-    output.line(&status.lines(output).join(
-        "
-",
-    ))?;
+    let status: Status = answers::read(result)?;
+    output.line(&status.lines(output).join("\n"))?;
     Ok(Exit::Ok)
-}
-
-/// Reads an answer of the daemon itself.
-pub(crate) fn read<T: serde::de::DeserializeOwned>(result: &Payload) -> Result<T, Failure> {
-    let raw = answers::raw(result);
-    serde_json::from_str(raw.get()).map_err(|error| {
-        Failure::new(
-            Exit::Internal,
-            format!("the daemon's answer cannot be read: {error}. Is it of another version? Restart it with: moonkeep down, moonkeep up -d"),
-        )
-    })
 }

@@ -6,10 +6,10 @@ use crate::proto::messages::Command;
 use crate::scripts;
 
 use super::Globals;
+use super::answers;
 use super::exit::{Exit, Failure};
 use super::output::{Output, Paint};
 use super::report::Status;
-use super::status;
 use super::talk::{Ask, Start, converse};
 
 #[derive(Debug, clap::Args)]
@@ -51,7 +51,7 @@ fn background(globals: &Globals, output: &Output, home: &Home) -> Result<Exit, F
     if report.failed > 0 {
         let _unseen = converse(globals, &output.quietly(), Start::Never, async |talk| {
             let result = talk.result(Ask::now(Command::Status, None)).await?;
-            status = status::read::<Status>(&result).ok();
+            status = answers::read::<Status>(&result).ok();
             Ok(Exit::Ok)
         });
     }

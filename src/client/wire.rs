@@ -1,4 +1,4 @@
-//! The tokio half of a client: a socket, a clock and the waiters, driven by [`Machine`].
+//! The tokio half of a client: a socket, a clock and the waiters, driven by [`super::machine`].
 //!
 //! One task owns the socket, reads and writes many lines at a time, and ends when its [`Client`] is
 //! closed or dropped. It decides nothing. Works in any tokio runtime; nothing here blocks.

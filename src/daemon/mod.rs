@@ -13,7 +13,7 @@
 //! | [`lane`], [`outbox`] | what waits for a peer |
 //! | [`watch`], [`ledger`] | what changed in the home |
 //! | [`logs`] | the log files |
-//! | [`detach`] | a start in the background |
+//! | [`mod@detach`] | a start in the background |
 //! | [`transcript`] | a record that replays |
 
 mod accept;

@@ -3,7 +3,7 @@
 //! Pure: text in, [`Settings`] out. Finding and reading the files is the business of `scripts`.
 //!
 //! [`header`] reads a script's own block, [`config`] reads `moonkeep.toml`; both know the same keys,
-//! from one table, out of which [`reference`] renders the page that describes them.
+//! from one table, out of which [`mod@reference`] renders the page that describes them.
 
 pub mod config;
 mod document;

@@ -14,7 +14,7 @@ use crate::paths::make_private;
 use crate::proto::messages::{Body, Command, Encoding, Verb};
 
 use super::Globals;
-use super::answers::Shower;
+use super::answers::{self, Shower};
 use super::exit::{Exit, Failure};
 use super::output::Output;
 use super::report::Scripts;
@@ -154,7 +154,7 @@ impl Shell<'_, '_> {
             .result(Ask::now(Command::List, Some(NAMES_WITHIN)));
         // Names of before are good enough where a daemon is slow or away.
         if let Ok(result) = asked.await
-            && let Ok(Scripts { scripts }) = status::read(&result)
+            && let Ok(Scripts { scripts }) = answers::read(&result)
         {
             self.names = Names::of(&scripts);
         }

@@ -108,12 +108,6 @@ impl<'home> Daemon<'home> {
         resident(self.pid())
     }
 
-    /// Processor time that it has used, in clock ticks (1/100 s).
-    #[track_caller]
-    pub(crate) fn ticks(&self) -> u64 {
-        ticks(self.pid())
-    }
-
     /// Open descriptors.
     #[track_caller]
     pub(crate) fn descriptors(&self) -> usize {
