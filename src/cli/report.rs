@@ -53,11 +53,10 @@ pub(crate) struct Handler {
 impl Status {
     /// `4 scripts: 3 ready, 1 failed`
     pub(crate) fn counts(&self) -> String {
-        let total = match self.scripts.len() {
-            0 => return "no scripts".to_owned(),
-            1 => "1 script".to_owned(),
-            count => format!("{count} scripts"),
-        };
+        let total = self.scripts.len();
+        if total == 0 {
+            return "none".to_owned();
+        }
         let states = [
             "ready", "starting", "draining", "backoff", "failed", "stopped",
         ];
@@ -72,7 +71,7 @@ impl Status {
             .filter(|(_, count)| *count > 0)
             .map(|(state, count)| format!("{count} {state}"))
             .collect();
-        format!("{total}: {}", counted.join(", "))
+        format!("{total} ({})", counted.join(", "))
     }
 
     /// The whole answer for people.
@@ -189,7 +188,7 @@ PID: 7
 Home: /h
 Socket: /s
 Clients: 1
-Scripts: 2 scripts: 1 ready, 1 failed
+Scripts: 2 (1 ready, 1 failed)
 
 NAME    STATE   PID  GEN  RESTARTS  RUNNING  QUEUED  MEMORY
 a       ready   8    2    0         1        0       2.0 MiB

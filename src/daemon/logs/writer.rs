@@ -89,7 +89,7 @@ impl Writer {
             record::escape(line.as_bytes(), 0, &mut self.records);
             self.records.push(b'\n');
         }
-        if self.echo {
+        if self.echo && level > Level::Debug {
             // Nobody is left to tell if standard error is gone.
             let _unheard = io::stderr().write_all(&self.records);
         }
