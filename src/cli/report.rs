@@ -51,7 +51,7 @@ pub(crate) struct Handler {
 }
 
 impl Status {
-    /// `4 scripts: 3 ready, 1 failed`
+    /// `4 (3 ready, 1 failed)`
     pub(crate) fn counts(&self) -> String {
         let total = self.scripts.len();
         if total == 0 {

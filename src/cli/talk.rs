@@ -297,7 +297,7 @@ impl<'a> Talk<'a> {
             Broken::Unavailable {
                 sent: Sent::MayHaveRun,
                 ..
-            } => Failure::new(Exit::Unknown, text),
+            } => Failure::new(Exit::Unavailable, text),
             Broken::TimedOut { .. } => Failure::new(Exit::TimedOut, text),
             Broken::Cancelled { .. } => Failure::new(Exit::Interrupted, text),
             Broken::Closed => Failure::new(
