@@ -183,6 +183,7 @@ impl<'a> Talk<'a> {
         if self.start == Start::IfConfigured && !daemon::locate(&self.home).exists() {
             self.autostart()?;
         }
+        let id = ask.id.clone();
         match self.try_ask(ask.clone(), each).await? {
             Ok(end) => Ok(end),
             Err(Broken::Unavailable { sent: Sent::No, .. }) if self.comes_soon()? => {
@@ -191,9 +192,9 @@ impl<'a> Talk<'a> {
                     ..ask
                 };
                 let again = self.try_ask(patient, each).await?;
-                again.map_err(|broken| self.words(broken))
+                again.map_err(|broken| self.words(broken, &id))
             }
-            Err(broken) => Err(self.words(broken)),
+            Err(broken) => Err(self.words(broken, &id)),
         }
     }
 
@@ -287,8 +288,15 @@ impl<'a> Talk<'a> {
     }
 
     /// What went wrong, as the user reads it.
-    fn words(&self, broken: Broken) -> Failure {
-        let text = broken.to_string();
+    fn words(&self, broken: Broken, id: &RequestId) -> Failure {
+        let mut text = broken.to_string();
+        if let Broken::Unavailable { sent, .. }
+        | Broken::TimedOut { sent }
+        | Broken::Cancelled { sent } = &broken
+            && *sent == Sent::MayHaveRun
+        {
+            text = format!("{text} (--id {id})");
+        }
         match broken {
             Broken::Unavailable {
                 why,
