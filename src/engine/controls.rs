@@ -1,6 +1,6 @@
 //! `start stop restart reload`: answered when done, or failed, or when their time is over.
 
-use super::alphabet::Peer;
+use super::alphabet::{Effect, Peer};
 use super::asking::{Ask, Manner, What};
 use super::hash::FastMap;
 use super::scripts::{Phase, Script, Then};
@@ -75,6 +75,10 @@ impl Engine {
             }
             None => self.all_for(verb),
         };
+        if verb != Verb::Stop {
+            // Whoever has just saved a file means it, header and all: what differs is adopted at once.
+            self.effects.push_back(Effect::Rescan);
+        }
         let key = ControlKey(self.controls.next);
         self.controls.next += 1;
         let Some(number) = self.open_question(peer, manner, What::Control(key)) else {
