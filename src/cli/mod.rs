@@ -154,15 +154,18 @@ pub fn main() -> ExitCode {
         Err(error) => return said_by_clap(&error).into(),
     };
     let output = typed.globals.output();
-    // A fault of ours has its own exit code; its words were printed where it happened.
-    let run = || dispatch(&typed.globals, &output, typed.command);
-    let ended = catch_unwind(AssertUnwindSafe(run))
-        .unwrap_or_else(|_fault| Err(Failure::silent(Exit::Internal)));
+    let ended = caught(|| dispatch(&typed.globals, &output, typed.command));
     let exit = ended.unwrap_or_else(|failure| {
         output.failure(&failure);
         failure.exit
     });
     exit.into()
+}
+
+/// A fault of ours has its own exit code; its words were printed where it happened.
+fn caught(run: impl FnOnce() -> Result<Exit, Failure>) -> Result<Exit, Failure> {
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|_fault| Err(Failure::silent(Exit::Internal)))
 }
 
 fn dispatch(globals: &Globals, output: &Output, command: Command) -> Result<Exit, Failure> {
@@ -207,5 +210,18 @@ fn said_by_clap(error: &clap::Error) -> Exit {
         }
     } else {
         Exit::Ok
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //
+    #[test]
+    fn a_fault_of_ours_ends_the_command_line_with_70() {
+        let ended = caught(|| panic!("a fault"));
+        assert_eq!(ended.map_err(|failure| failure.exit.code()), Err(70));
+        assert_eq!(caught(|| Ok(Exit::Ok)).ok(), Some(Exit::Ok));
     }
 }
