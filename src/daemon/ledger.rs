@@ -25,7 +25,7 @@ pub(super) struct Ledger {
 #[derive(Debug)]
 struct Entry {
     told: Told,
-    /// Hash of each file that its newest worker has loaded. `None`: it was told to be gone.
+    /// Hash of each file that its newest worker has loaded. `None`: it found none there, or it was told to be gone.
     followed: Contents,
     /// Whether the last look already missed something; only what is missed twice is gone.
     missed: bool,
@@ -75,7 +75,7 @@ impl Ledger {
         if let Some(entry) = self.scripts.get_mut(script) {
             entry.followed = files
                 .into_iter()
-                .map(|file| (file.path, Some(file.hash)))
+                .map(|file| (file.path, Some(file.hash).filter(|hash| !hash.is_empty())))
                 .collect();
         }
     }

@@ -97,8 +97,6 @@ pub(super) fn start(home: &Home, inbox: &Rc<Inbox>, logs: &Logs) -> (Watch, Watc
     };
     watchman.report(&scripts::look(home), &Contents::new());
     inbox.push(Input::Loaded);
-    // What changed between that look and the watches that follow from it.
-    watch.rescan();
     (watch, watchman)
 }
 
@@ -186,13 +184,23 @@ impl Watchman {
         let mut folders: BTreeSet<PathBuf> = look.folders.iter().cloned().collect();
         folders.insert(self.home.lib());
         for file in self.watch.ledger.borrow().followed() {
-            folders.extend(file.parent().map(Path::to_owned));
+            folders.extend(self.nearest_folder(&file));
             let real = fs::canonicalize(&file).ok();
             folders.extend(real.as_deref().and_then(Path::parent).map(Path::to_owned));
         }
         let (state, logs) = (self.home.state(), self.home.logs());
         folders.retain(|folder| !folder.starts_with(&state) && !folder.starts_with(&logs));
         folders
+    }
+
+    /// The folder of a file; of one that is missing below the home, the nearest folder that there is.
+    fn nearest_folder(&self, file: &Path) -> Option<PathBuf> {
+        let folder = file.parent()?;
+        let nearest = folder
+            .ancestors()
+            .take_while(|above| above.starts_with(self.home.root()))
+            .find(|above| above.is_dir());
+        Some(nearest.unwrap_or(folder).to_owned())
     }
 
     fn watch_folders(&mut self, wanted: &BTreeSet<PathBuf>) {
@@ -211,8 +219,12 @@ impl Watchman {
         }
         let mut refused = None;
         for (folder, inode) in &wanted {
-            if folders.get(folder) != Some(inode)
-                && let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive)
+            if folders.get(folder) == Some(inode) {
+                continue;
+            }
+            // What changed in it since this look and before the watch is seen by the next look.
+            self.watch.rescan();
+            if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive)
                 && folder.is_dir()
             {
                 refused = Some(error);

@@ -7,16 +7,27 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Engine;
-use super::alphabet::{Level, ScriptChange, ScriptSpec};
+use super::alphabet::{Effect, Level, ScriptChange, ScriptSpec};
 use super::generation::Stage;
 use super::scripts::{Phase, Reload, Script, Then};
 use super::timers::Timer;
 use crate::limits;
 use crate::options::ReloadMode;
 use crate::proto::ids::{ScriptName, WorkerId};
-use crate::proto::messages::{Json, ToWorker};
+use crate::proto::messages::{Json, LoadedFile, ToWorker};
 
 impl Engine {
+    /// Only the newest code says which files matter: an older generation may load some still while it drains.
+    pub(super) fn follow(&mut self, id: &WorkerId, files: Vec<LoadedFile>) {
+        let newest = self.scripts.get(&id.script).map(|script| script.generation);
+        if newest == Some(id.generation) {
+            self.effects.push_back(Effect::Follow {
+                script: id.script.clone(),
+                files: files.into_iter().take(limits::MODULES_PER_SCRIPT).collect(),
+            });
+        }
+    }
+
     pub(super) fn script_change(&mut self, change: ScriptChange) {
         if self.life.is_leaving() {
             return;

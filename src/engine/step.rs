@@ -109,10 +109,7 @@ impl Engine {
                 }
                 self.wake(&id.script);
             }
-            Notice::Loaded { files } => self.effects.push_back(Effect::Follow {
-                script: id.script.clone(),
-                files: files.into_iter().take(limits::MODULES_PER_SCRIPT).collect(),
-            }),
+            Notice::Loaded { files } => self.follow(id, files),
             Notice::Pong { beat, memory_bytes } => self.pong(id, beat, memory_bytes),
             Notice::Handover { state } => self.handed_over(id, state),
             Notice::Listen { patterns } => self.listen(id, patterns),

@@ -69,8 +69,8 @@ pub(super) fn install(
                 let separator = separator.unwrap_or_else(|| ".".to_owned());
                 let replacement = replacement.unwrap_or_else(|| "/".to_owned());
                 match search(&name, &path, &separator, &replacement) {
-                    Ok(found) => Ok((Some(found.display().to_string()), None)),
-                    Err(tried) => Ok((None, Some(tried))),
+                    (_, Some(found)) => Ok((Some(found.display().to_string()), None)),
+                    (tried, None) => Ok((None, Some(not_there(&tried)))),
                 }
             },
         )?;
@@ -121,7 +121,13 @@ fn search_path(home: &Path) -> String {
     patterns.join(";")
 }
 
-fn search(name: &str, path: &str, separator: &str, replacement: &str) -> Result<PathBuf, String> {
+/// Where no file was, in order, and then the one that is there.
+fn search(
+    name: &str,
+    path: &str,
+    separator: &str,
+    replacement: &str,
+) -> (Vec<PathBuf>, Option<PathBuf>) {
     let name = if separator.is_empty() {
         name.to_owned()
     } else {
@@ -131,11 +137,19 @@ fn search(name: &str, path: &str, separator: &str, replacement: &str) -> Result<
     for pattern in path.split(';').filter(|pattern| !pattern.is_empty()) {
         let candidate = PathBuf::from(pattern.replace('?', &name));
         if candidate.is_file() {
-            return Ok(candidate);
+            return (tried, Some(candidate));
         }
-        tried.push(format!("no file '{}'", candidate.display()));
+        tried.push(candidate);
     }
-    Err(tried.join("\n\t"))
+    (tried, None)
+}
+
+fn not_there(tried: &[PathBuf]) -> String {
+    let lines: Vec<String> = tried
+        .iter()
+        .map(|path| format!("no file '{}'", path.display()))
+        .collect();
+    lines.join("\n\t")
 }
 
 type Found = (Option<mlua::Function>, String);
@@ -155,14 +169,16 @@ fn find(lua: &Lua, sources: &Sources, name: &str, path: &str) -> mlua::Result<Fo
             format!("moonkeep has no module 'moonkeep.{own}'; {hint}"),
         ));
     }
-    let file = match search(name, path, ".", "/") {
-        Ok(file) => file,
-        Err(tried) => {
-            let what = format!(
-                "module '{name}' not found; put it into the home's lib/, or install it with LuaRocks (pure Lua only):\n\t{tried}"
-            );
-            return Ok((None, what));
-        }
+    let (tried, file) = search(name, path, ".", "/");
+    for place in &tried {
+        sources.missed(place);
+    }
+    let Some(file) = file else {
+        let what = format!(
+            "module '{name}' not found; put it into the home's lib/, or install it with LuaRocks (pure Lua only):\n\t{}",
+            not_there(&tried)
+        );
+        return Ok((None, what));
     };
     let source = match sources.read(&file) {
         Ok(source) => source,

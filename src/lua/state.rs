@@ -52,12 +52,12 @@ pub struct State {
     sources: Rc<Sources>,
 }
 
-/// Every file that was loaded, once each.
+/// Every file that was loaded, and every place where one was looked for in vain, once each.
 #[derive(Debug)]
 pub(super) struct Sources {
     home: PathBuf,
     loaded: RefCell<Vec<LoadedFile>>,
-    unreported: std::cell::Cell<usize>,
+    reported: std::cell::Cell<usize>,
 }
 
 /// Makes a state for `context`'s script.
@@ -80,7 +80,7 @@ pub fn new_state(context: &Rc<Context>, bounds: Bounds) -> mlua::Result<State> {
     let sources = Rc::new(Sources {
         home: context.home.clone(),
         loaded: RefCell::default(),
-        unreported: std::cell::Cell::new(0),
+        reported: std::cell::Cell::new(0),
     });
     let capture = capture(&lua)?;
     shim_coroutines(&lua, &governor)?;
@@ -168,18 +168,12 @@ impl State {
         }
     }
 
-    /// What was loaded since the last call.
+    /// Everything that was loaded or looked for in vain so far, in that order; `None` if the last call had it all.
     #[must_use]
-    pub fn newly_loaded(&self) -> Vec<LoadedFile> {
+    pub fn newly_loaded(&self) -> Option<Vec<LoadedFile>> {
         let loaded = self.sources.loaded.borrow();
-        let from = self.sources.unreported.replace(loaded.len());
-        loaded[from..].to_vec()
-    }
-
-    /// Whether [`State::newly_loaded`] has something to say.
-    #[must_use]
-    pub fn has_newly_loaded(&self) -> bool {
-        self.sources.unreported.get() < self.sources.loaded.borrow().len()
+        let known = self.sources.reported.replace(loaded.len());
+        (known < loaded.len()).then(|| loaded.clone())
     }
 }
 
@@ -359,9 +353,22 @@ impl Sources {
 
     /// The bytes of a file, noted as loaded with their hash.
     pub(super) fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
-        let bytes = require::read_source(path)?;
+        let bytes = require::read_source(path).inspect_err(|_| self.missed(path))?;
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let hash = blake3::hash(&bytes).to_hex().to_string();
+        self.note(path, blake3::hash(&bytes).to_hex().to_string());
+        Ok(bytes)
+    }
+
+    /// Notes that no file is there, if so: the script would load another one, or load at all, if there were.
+    pub(super) fn missed(&self, path: &Path) {
+        if !path.is_file()
+            && let Ok(path) = std::path::absolute(path)
+        {
+            self.note(path, String::new());
+        }
+    }
+
+    fn note(&self, path: PathBuf, hash: String) {
         let mut loaded = self.loaded.borrow_mut();
         let known = loaded
             .iter()
@@ -369,7 +376,6 @@ impl Sources {
         if !known && loaded.len() < limits::MODULES_PER_SCRIPT {
             loaded.push(LoadedFile { path, hash });
         }
-        Ok(bytes)
     }
 }
 

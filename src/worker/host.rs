@@ -214,8 +214,7 @@ impl Worker {
 
     /// Tells the daemon what has changed since the last look.
     fn settle(&mut self) {
-        if self.state.has_newly_loaded() {
-            let files = self.state.newly_loaded();
+        if let Some(files) = self.state.newly_loaded() {
             self.notice(&Notice::Loaded { files });
         }
         self.look_at_top();

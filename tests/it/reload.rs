@@ -189,6 +189,86 @@ fn a_module_reloads_the_scripts_that_require_it_and_no_other() {
     );
 }
 
+/// Restarts do not help it: only a change does.
+const NEVER: &str = "-- /// moonkeep\n-- restart = \"never\"\n-- ///\n";
+
+// S-07
+#[test]
+fn a_script_that_failed_for_want_of_a_file_recovers_when_the_file_appears() {
+    let user = |loads: &str| {
+        format!(
+            "{NEVER}local moonkeep = require 'moonkeep'\nlocal found = {loads}\nmoonkeep.handle('which', function() return found end)\n"
+        )
+    };
+    let beside = "dofile(arg[0]:match('^.*/') .. 'parts/deep/late.lua')";
+    let home = Home::new()
+        .script("flat.lua", &user("require 'late'"))
+        .script("nested.lua", &user("require 'some.deep.late'"))
+        .script("folder/init.lua", &user(beside));
+    let _daemon = home.up();
+    for (script, file) in [
+        ("flat", "lib/late.lua"),
+        ("nested", "lib/some/deep/late.lua"),
+        ("folder", "scripts/folder/parts/deep/late.lua"),
+    ] {
+        let status = home.script_status(script);
+        assert_eq!(status["state"], "failed", "{status}");
+        home.write(file, "return 1\n");
+        wait_until(&format!("{script} serves"), || {
+            home.script_status(script)["state"] == "ready"
+        });
+        assert_eq!(home.connect().call(script, "which", json!({})), 1);
+        home.replace(file, "return 2\n");
+        wait_until(&format!("{script} follows the file"), || {
+            home.connect().call(script, "which", json!({})) == 2
+        });
+    }
+}
+
+// S-07, S-08
+#[test]
+fn new_code_that_failed_for_want_of_a_module_is_tried_again_when_the_module_appears() {
+    let home = Home::new().script("r.lua", &revision(1));
+    let _daemon = home.up();
+    let user = "local found = require 'late'\nrequire('moonkeep').handle('which', function() return found end)\n";
+    home.replace("scripts/r.lua", user);
+    let error = wait_for("the error is shown", || last_error(&home));
+    assert!(error.contains("module 'late' not found"), "{error}");
+    assert_eq!(home.connect().call("r", "which", json!({})), 1);
+    home.write("lib/late.lua", "return 2\n");
+    wait_serves(&home, 2);
+    wait_until("the error is cleared", || last_error(&home).is_none());
+}
+
+#[test]
+fn a_module_that_is_required_late_is_followed_beside_the_early_ones() {
+    let user = "local moonkeep = require 'moonkeep'\nlocal early = require 'early'\nmoonkeep.handle('which', function() return early + require 'late' end)\n";
+    let home = Home::new()
+        .file("lib/early.lua", "return 10\n")
+        .file("lib/late.lua", "return 1\n")
+        .script("r.lua", user);
+    let _daemon = home.up();
+    wait_serves(&home, 11);
+    home.replace("lib/early.lua", "return 20\n");
+    wait_serves(&home, 21);
+    home.replace("lib/late.lua", "return 2\n");
+    wait_serves(&home, 22);
+}
+
+/// The header counts as soon as it is seen; where the kernel's events take their time, `reload` looks by itself.
+#[test]
+fn a_reload_right_after_a_save_leads_to_the_new_code_and_the_new_header() {
+    let home = Home::new().script("r.lua", &revision(0));
+    let _daemon = home.up();
+    for number in 1..=5 {
+        let header = format!("-- /// moonkeep\n-- args = [\"{number}\"]\n-- ///\n");
+        let user = "local word = ...\nrequire('moonkeep').handle('which', function() return tonumber(word) end)\n";
+        home.write("scripts/r.lua", &format!("{header}{user}"));
+        home.run(&["reload", "r"]).ok();
+        wait_serves(&home, number);
+    }
+}
+
 #[test]
 fn new_files_start_and_deleted_ones_stop() {
     let home = Home::new().script("r.lua", &revision(1));

@@ -158,6 +158,23 @@ fn a_module_that_is_away_for_a_moment_is_no_change() {
 }
 
 #[test]
+fn a_file_that_was_looked_for_in_vain_is_a_change_when_it_appears() {
+    let mut ledger = Ledger::default();
+    let one = || vec![script("a", "1")];
+    tell(&mut ledger, one(), &[]);
+    loads(&mut ledger, "a", &[("lib/x.lua", "")]);
+    assert_eq!(tell(&mut ledger, one(), &[("lib/x.lua", None)]), NOTHING);
+    assert_eq!(
+        tell(&mut ledger, one(), &[("lib/x.lua", Some("1"))]),
+        ["+a lib/x.lua"]
+    );
+    assert_eq!(
+        tell(&mut ledger, one(), &[("lib/x.lua", Some("1"))]),
+        NOTHING
+    );
+}
+
+#[test]
 fn a_fault_is_told_once_and_its_end_as_a_change() {
     let mut ledger = Ledger::default();
     tell(&mut ledger, vec![script("a", "1")], &[]);

@@ -337,7 +337,8 @@ fn a_module_may_wait_at_its_top_level_and_is_loaded_once() {
         ),
         r#"["1", "slow", "true"]"#
     );
-    let loaded = state.newly_loaded();
+    let loaded = state.newly_loaded().expect("it is news");
+    assert!(state.newly_loaded().is_none(), "it is news once");
     assert_eq!(loaded.len(), 1);
     assert!(loaded[0].path.ends_with("lib/slow.lua"));
     let ring = state

@@ -173,7 +173,8 @@ pub enum Notice {
         handlers: Vec<Handler>,
         handover: bool,
     },
-    /// Files that the script has loaded, with the blake3 hash (hex) of what was loaded.
+    /// All files that the script has loaded so far, with the blake3 hash (hex) of what was loaded. An empty hash:
+    /// it looked there and found no file.
     Loaded {
         files: Vec<LoadedFile>,
     },
