@@ -1,6 +1,7 @@
 //! The command line: what each command prints and how it exits.
 
 mod calls;
+mod code;
 mod errors;
 mod home;
 mod shell;

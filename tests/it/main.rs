@@ -24,6 +24,8 @@ mod hostile;
 #[cfg(test)]
 mod lanes;
 #[cfg(test)]
+mod life;
+#[cfg(test)]
 mod lua_worker;
 #[cfg(test)]
 mod promises;
