@@ -56,6 +56,11 @@ impl Failure {
         })
     }
 
+    /// Whether Lua had no memory left, or something in the script said so.
+    pub(super) fn is_out_of_memory(&self) -> bool {
+        matches!(self, Failure::Raised(raised) if raised.message.contains("not enough memory"))
+    }
+
     /// As it goes over the wire. `what` names what was running: `handler greet`.
     #[must_use]
     pub fn refusal(self, what: &str) -> Refusal {

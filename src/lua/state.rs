@@ -168,6 +168,17 @@ impl State {
         }
     }
 
+    /// After a memory error, frees what the function had filled the state with: Lua itself would do so only at
+    /// some later allocation, which may be that of an innocent function.
+    fn recover<T>(&self, outcome: &Result<T, Failure>) {
+        if outcome.as_ref().is_err_and(Failure::is_out_of_memory) {
+            self.governor.closing(&self.lua, || {
+                // If this too lacks memory, the next call says so.
+                let _ = self.lua.gc_collect();
+            });
+        }
+    }
+
     /// Everything that was loaded or looked for in vain so far, in that order; `None` if the last call had it all.
     #[must_use]
     pub fn newly_loaded(&self) -> Option<Vec<LoadedFile>> {
@@ -256,7 +267,9 @@ impl Future for Run {
             Poll::Pending => this.pending(context, killed).map(Err),
             Poll::Ready(result) => {
                 this.call = None;
-                Poll::Ready(outcome(result, killed))
+                let outcome = outcome(result, killed);
+                this.state.recover(&outcome);
+                Poll::Ready(outcome)
             }
         }
     }

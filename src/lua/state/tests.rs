@@ -298,6 +298,11 @@ fn memory_ends_in_an_error_and_the_state_lives() {
         failure.to_string().contains("not enough memory"),
         "{failure}"
     );
+    let left = state.memory();
+    assert!(
+        left < limits::LUA_MEMORY / 8,
+        "{left} bytes are left after a memory error"
+    );
     let fine = state
         .load_text(b"return #('x'):rep(1000)", "=y")
         .expect("loads");
