@@ -117,7 +117,7 @@ pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 pub const BACKOFF_MOST: Duration = Duration::from_secs(30);
 /// Run time after which a worker counts as good and the back-off starts anew.
 pub const BACKOFF_RESET: Duration = Duration::from_secs(10);
-/// Restarts within [`INTENSITY_WINDOW`] that lead to `failed`.
+/// Restarts within [`INTENSITY_WINDOW`], or in a row without a good run, that lead to `failed`.
 pub const INTENSITY: usize = 10;
 /// See [`INTENSITY`].
 pub const INTENSITY_WINDOW: Duration = Duration::from_secs(60);

@@ -146,9 +146,17 @@ impl Engine {
             script: request.script.clone(),
             generation: run.generation,
         };
-        let cause = "did not stop a request in time and was killed";
+        let what = match &request.work {
+            Work::Call { handler, .. } => format!("handler {handler}"),
+            Work::Eval { .. } => "eval".to_owned(),
+        };
+        let when = match why {
+            Why::Deadline => "at its time limit",
+            Why::Asked | Why::Abandoned => "when it was cancelled",
+        };
+        let cause = format!("did not stop {what} {when} and was killed");
         let refusal = match (request.delivery, why) {
-            (Delivery::Once, _) => refusals::outcome_unknown(&request.script, cause),
+            (Delivery::Once, _) => refusals::outcome_unknown(&request.script, &cause),
             (Delivery::Query | Delivery::Idempotent, Why::Asked | Why::Abandoned) => {
                 refusals::cancelled(true)
             }
@@ -157,7 +165,7 @@ impl Engine {
             }
         };
         let text = format!(
-            "killed: it did not stop a request within {} ms of being asked to",
+            "killed: {what} did not stop {when}, nor within {} ms after; long pattern matches and finalizers cannot be interrupted",
             limits::CANCEL_GRACE.as_millis()
         );
         self.kill_worker(&worker, text);

@@ -215,7 +215,11 @@ impl Engine {
         let Some(request) = self.requests.get_mut(key) else {
             return;
         };
-        let refusal = refusals::timeout_queued(&request.script);
+        let script = self.scripts.get(&request.script);
+        let error = script
+            .filter(|script| script.serving().is_none())
+            .and_then(|script| script.last_error.as_deref());
+        let refusal = refusals::timeout_queued(&request.script, error);
         if request.waiters.is_empty() {
             let body = if request.deadline <= now {
                 Body::Error(refusal)

@@ -11,6 +11,9 @@ use crate::limits;
 use crate::proto::ids::{Generation, ScriptName, WorkerId};
 use crate::proto::messages::{Handler, Json};
 
+/// What is said of a script that is restarted again and again although it ends well.
+const ENDS_AT_ONCE: &str = "it ends with code 0 soon after each start; let it register a handler, a timer or a loop to stay, or set restart = \"on-failure\" if it is meant to end";
+
 impl Engine {
     /// Starts a script that has no worker that serves or starts.
     pub(super) fn start_script(&mut self, name: &ScriptName) {
@@ -267,6 +270,9 @@ impl Engine {
         let verdict = script
             .restarts
             .judge(policy, exit, ran, now, &mut self.random);
+        if well && matches!(verdict, Verdict::After(_) | Verdict::Fail) {
+            script.last_error = Some(ENDS_AT_ONCE.to_owned());
+        }
         self.announce(name, "exited");
         match verdict {
             Verdict::Now => {

@@ -116,11 +116,15 @@ pub(super) fn not_retained(bytes: usize) -> Refusal {
     )
 }
 
-pub(super) fn timeout_queued(script: &ScriptName) -> Refusal {
+/// `error`: why the script does not serve, where it does not.
+pub(super) fn timeout_queued(script: &ScriptName, error: Option<&str>) -> Refusal {
+    let why = error
+        .and_then(|error| error.lines().next())
+        .map_or_else(String::new, |error| format!(" ({error})"));
     Refusal::new(
         ErrorCode::Timeout,
         format!(
-            "the time limit passed while the request waited for script {script}: it never ran; give it more time, or see `moonkeep status`"
+            "the time limit passed while the request waited for script {script}{why}: it never ran; give it more time, or see `moonkeep status`"
         ),
     )
 }

@@ -1,7 +1,7 @@
 //! When a script that died is started again.
 //!
 //! At once the first time, then exponentially later with jitter up to a cap; anew after a good run.
-//! Too many restarts in a window lead to `failed`, with slow retries. A save or a manual start resets.
+//! Too many restarts in a window, or in a row without a good run, lead to `failed`, with slow retries. A save or a manual start resets.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -69,7 +69,8 @@ impl Restarts {
         {
             self.recent.pop_front();
         }
-        if self.recent.len() >= limits::INTENSITY {
+        let row = usize::try_from(self.in_a_row).unwrap_or(usize::MAX);
+        if self.recent.len().max(row) >= limits::INTENSITY {
             self.reset();
             return Verdict::Fail;
         }
