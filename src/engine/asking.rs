@@ -1,6 +1,6 @@
 //! What every asker has, session or worker: open questions, their order, the outbox, the ack state.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
 
 use super::alphabet::{LogAsk, Moment, Peer};
 use super::controls::ControlKey;
@@ -8,6 +8,7 @@ use super::credit::Outbox;
 use super::hash::FastMap;
 use super::inorder::{InOrder, Place};
 use super::requests::RequestKey;
+use super::rising::Rising;
 use crate::limits;
 use crate::proto::ids::RequestId;
 use crate::proto::messages::{Answer, Body, Encoding};
@@ -53,7 +54,7 @@ pub(super) enum Released {
 /// Invariant: an open question is in `open`; if it has an id, `named` finds the newest of that id.
 #[derive(Debug, Default)]
 pub(super) struct Asker {
-    open: BTreeMap<u64, Open>,
+    open: Rising<u64, Open>,
     named: FastMap<RequestId, u64>,
     next: u64,
     order: InOrder,
@@ -75,7 +76,7 @@ impl Asker {
             }
             None => Some(self.order.enter()),
         };
-        self.open.insert(
+        self.open.push_back(
             number,
             Open {
                 manner,
@@ -89,18 +90,19 @@ impl Asker {
     /// A piece of the answer to an open question; an end closes it, and then nothing finds it any more.
     pub(super) fn piece(&mut self, number: u64, body: Body) -> Option<Released> {
         if !body.is_end() {
-            let open = self.open.get(&number)?;
+            let open = self.open.get(number)?;
             let answer = answer(open.manner.clone(), body);
             return Some(match open.place {
                 None => Released::One(answer),
                 Some(place) => Released::Many(self.order.add(place, answer)),
             });
         }
-        let open = self.open.remove(&number)?;
+        let open = self.open.remove(number)?;
         if let Some(id) = &open.manner.id
-            && self.named.get(id) == Some(&number)
+            && let Entry::Occupied(named) = self.named.entry(id.clone())
+            && *named.get() == number
         {
-            self.named.remove(id);
+            named.remove();
         }
         let answer = answer(open.manner, body);
         Some(match open.place {
@@ -122,23 +124,23 @@ impl Asker {
     /// The newest open question of this id.
     pub(super) fn find(&self, id: &RequestId) -> Option<(u64, &What)> {
         let number = *self.named.get(id)?;
-        Some((number, &self.open.get(&number)?.what))
+        Some((number, &self.open.get(number)?.what))
     }
 
     pub(super) fn what(&self, number: u64) -> Option<&What> {
-        self.open.get(&number).map(|open| &open.what)
+        self.open.get(number).map(|open| &open.what)
     }
 
     pub(super) fn encoding(&self, number: u64) -> Option<Encoding> {
-        self.open.get(&number).map(|open| open.manner.encoding)
+        self.open.get(number).map(|open| open.manner.encoding)
     }
 
     pub(super) fn what_mut(&mut self, number: u64) -> Option<&mut What> {
-        self.open.get_mut(&number).map(|open| &mut open.what)
+        self.open.get_mut(number).map(|open| &mut open.what)
     }
 
     pub(super) fn whats(&self) -> impl Iterator<Item = (u64, &What)> {
-        self.open.iter().map(|(number, open)| (*number, &open.what))
+        self.open.iter().map(|(number, open)| (number, &open.what))
     }
 
     pub(super) fn in_flight(&self) -> usize {

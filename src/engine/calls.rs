@@ -43,19 +43,21 @@ impl Engine {
             Work::Call { .. } => asked.manner.id.as_ref().and_then(RequestId::key),
             Work::Eval { .. } => None,
         };
-        if let (Some(identity), Some(id)) = (identity, asked.manner.id.clone()) {
-            match self.stored.look(identity) {
-                Known::Live(key) => return self.join_known(key, asked, Some(identity), &id),
-                Known::Ended => return self.replay_stored(identity, asked, &id),
-                Known::Expired => return Err(refusals::expired_id(&id)),
-                Known::Nothing => {}
-            }
-        } else if let Some(id) = asked.manner.id.clone()
-            && let Some(key) = self.running_under(&asked.peer, &id)
-        {
-            return self.join_known(key, asked, None, &id);
+        let Some(id) = &asked.manner.id else {
+            return self.admit(asked, None);
+        };
+        let known = match identity {
+            Some(identity) => self.stored.look(identity),
+            None => self
+                .running_under(&asked.peer, id)
+                .map_or(Known::Nothing, Known::Live),
+        };
+        match known {
+            Known::Nothing => self.admit(asked, identity),
+            Known::Live(key) => self.join_known(key, asked, identity),
+            Known::Ended => self.replay_stored(asked, identity),
+            Known::Expired => Err(refusals::expired_id(id)),
         }
-        self.admit(asked, identity)
     }
 
     /// The request that this peer has in flight under an id.
@@ -72,28 +74,23 @@ impl Engine {
         key: RequestKey,
         asked: Asked,
         identity: Option<Uuid>,
-        id: &RequestId,
     ) -> Result<(), Refusal> {
         let same = self
             .requests
             .get(key)
             .is_some_and(|request| request.script == asked.script && request.work == asked.work);
         if !same {
-            return Err(refusals::id_conflict(id));
+            return Err(conflict(&asked));
         }
         let limit = self.time_limit(&asked);
         self.add_waiter(key, asked.peer, asked.manner, limit, identity);
         Ok(())
     }
 
-    fn replay_stored(
-        &mut self,
-        identity: Uuid,
-        asked: Asked,
-        id: &RequestId,
-    ) -> Result<(), Refusal> {
-        let Some(body) = self.stored.replay(identity, &asked.script, &asked.work) else {
-            return Err(refusals::id_conflict(id));
+    fn replay_stored(&mut self, asked: Asked, identity: Option<Uuid>) -> Result<(), Refusal> {
+        let stored = identity.and_then(|id| self.stored.replay(id, &asked.script, &asked.work));
+        let Some(body) = stored else {
+            return Err(conflict(&asked));
         };
         self.answer_at_once(&asked.peer, asked.manner, body);
         Ok(())
@@ -131,12 +128,10 @@ impl Engine {
             return Ok(());
         }
         self.check_room(&asked, deadline)?;
-        let key = self.enqueue(asked, identity, delivery, deadline);
-        if let Some(flight) = flight {
+        let begun = flight.clone();
+        let key = self.enqueue(asked, identity, delivery, deadline, flight);
+        if let Some(flight) = begun {
             self.flights.begin(flight, key);
-            if let Some(request) = self.requests.get_mut(key) {
-                request.shared = true;
-            }
         }
         Ok(())
     }
@@ -177,7 +172,7 @@ impl Engine {
         };
         match &worker.handlers {
             Handlers::Any => Ok(Some(Delivery::Once)),
-            Handlers::Known(known) => match known.get(handler) {
+            Handlers::Known(known) => match known.get(&**handler) {
                 Some(found) => Ok(Some(found.delivery)),
                 None => Err(worker.unknown_handler(handler)),
             },
@@ -212,6 +207,7 @@ impl Engine {
         identity: Option<Uuid>,
         delivery: Option<Delivery>,
         deadline: Moment,
+        flight: Option<FlightKey>,
     ) -> RequestKey {
         let bytes = asked.work.bytes();
         let client = self.client_of(&asked.peer);
@@ -226,7 +222,7 @@ impl Engine {
             deadline,
             kept_until: None,
             starts: 0,
-            shared: false,
+            flight,
             state: State::Queued(Position::default()),
         };
         let key = self.requests.admit(request);
@@ -289,8 +285,20 @@ impl Engine {
 
     /// `accepted` and `running`, for those who asked for them.
     pub(super) fn progress(&mut self, ask: &Ask, body: Body) {
-        if self.asker(&ask.peer).is_some_and(|asker| asker.progress) {
+        if self.wants_progress(ask) {
             self.tell(ask, body);
         }
+    }
+
+    pub(super) fn wants_progress(&self, ask: &Ask) -> bool {
+        self.asker(&ask.peer).is_some_and(|asker| asker.progress)
+    }
+}
+
+/// The id is another command's. Only those that have an id come here.
+fn conflict(asked: &Asked) -> Refusal {
+    match &asked.manner.id {
+        Some(id) => refusals::id_conflict(id),
+        None => refusals::cancelled(false),
     }
 }

@@ -1,5 +1,7 @@
 //! Identical queries in flight share one run. Nothing is cached: an ended run is forgotten.
 
+use std::sync::Arc;
+
 use super::hash::FastMap;
 use super::requests::RequestKey;
 use crate::proto::ids::ScriptName;
@@ -9,7 +11,7 @@ use crate::proto::messages::Json;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct FlightKey {
     pub(super) script: ScriptName,
-    pub(super) handler: Box<str>,
+    pub(super) handler: Arc<str>,
     pub(super) params: Option<Json>,
 }
 

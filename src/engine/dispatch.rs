@@ -71,7 +71,7 @@ impl Engine {
                 delivery: Delivery::Once,
                 timeout: None,
             },
-            (Work::Call { handler, .. }, Handlers::Known(known)) => match known.get(handler) {
+            (Work::Call { handler, .. }, Handlers::Known(known)) => match known.get(&**handler) {
                 Some(found) => Kind {
                     delivery: found.delivery,
                     timeout: found.timeout,
@@ -124,7 +124,7 @@ impl Engine {
             until,
             own_limit,
         });
-        worker.live.insert(ticket, key);
+        worker.live.push_back(ticket, key);
         let message = ToWorker::Request(Dispatch {
             ticket,
             script: name.clone(),
@@ -139,14 +139,24 @@ impl Engine {
             message,
         });
         let due = request.due();
+        self.timers.arm(Timer::Request(key), due);
+        self.tell_running(key);
+    }
+
+    /// `running`, for those who asked for it.
+    fn tell_running(&mut self, key: RequestKey) {
+        let Some(request) = self.requests.get(key) else {
+            return;
+        };
+        // Mostly nobody: then nothing is allocated.
         let asks: Vec<_> = request
             .waiters
             .iter()
+            .filter(|waiter| self.wants_progress(&waiter.ask))
             .map(|waiter| waiter.ask.clone())
             .collect();
-        self.timers.arm(Timer::Request(key), due);
         for ask in asks {
-            self.progress(&ask, Body::Running);
+            self.tell(&ask, Body::Running);
         }
     }
 

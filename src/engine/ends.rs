@@ -1,13 +1,12 @@
 //! How requests end. [`Engine::finish`] is the only way; everything else here decides with what.
 
 use super::alphabet::{Exit, Moment, Peer};
-use super::coalesce::FlightKey;
 use super::requests::{Request, RequestKey, State, Waiter, Why};
 use super::timers::Timer;
 use super::{Engine, refusals};
 use crate::limits;
 use crate::proto::ids::{ScriptName, Ticket, WorkerId};
-use crate::proto::messages::{Body, Delivery, ErrorCode, Refusal, Work};
+use crate::proto::messages::{Body, Delivery, ErrorCode, Refusal};
 
 /// Whether an end is kept for repeats of its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,16 +44,8 @@ impl Engine {
     }
 
     fn end_flight(&mut self, key: RequestKey, request: &Request) {
-        if !request.shared {
-            return;
-        }
-        if let Work::Call { handler, params } = &request.work {
-            let flight = FlightKey {
-                script: request.script.clone(),
-                handler: handler.clone(),
-                params: params.clone(),
-            };
-            self.flights.end(&flight, key);
+        if let Some(flight) = &request.flight {
+            self.flights.end(flight, key);
         }
     }
 
@@ -92,7 +83,7 @@ impl Engine {
     pub(super) fn worker_answer(&mut self, worker: &WorkerId, ticket: Ticket, body: Body) {
         let held = self
             .worker(worker)
-            .and_then(|found| found.live.get(&ticket))
+            .and_then(|found| found.live.get(ticket))
             .copied();
         let Some(key) = held else {
             self.stray(worker, ticket);

@@ -7,6 +7,7 @@ use super::alphabet::{Moment, ScriptSpec};
 use super::asking::Asker;
 use super::refusals;
 use super::requests::RequestKey;
+use super::rising::Rising;
 use super::slots::Slot;
 use crate::proto::ids::{Ticket, WorkerId};
 use crate::proto::messages::{Handler, Refusal};
@@ -62,7 +63,7 @@ pub(super) struct Worker {
     pub(super) handlers: Handlers,
     pub(super) hands_over: bool,
     pub(super) memory_bytes: u64,
-    pub(super) live: BTreeMap<Ticket, RequestKey>,
+    pub(super) live: Rising<Ticket, RequestKey>,
     /// Slots of requests that ended before the process that may still run them: back at its exit.
     pub(super) parked: Vec<Slot>,
     pub(super) asker: Asker,
@@ -85,7 +86,7 @@ impl Worker {
             handlers: Handlers::Known(BTreeMap::new()),
             hands_over: false,
             memory_bytes: 0,
-            live: BTreeMap::new(),
+            live: Rising::default(),
             parked: Vec::new(),
             asker: Asker::default(),
             beat: 0,

@@ -124,12 +124,12 @@ impl Engine {
     fn check_worker(&self, script: &Script, worker: &Worker) {
         assert_eq!(worker.id.script, script.name);
         assert!(worker.id.generation <= script.generation);
-        for (ticket, key) in &worker.live {
+        for (ticket, key) in worker.live.iter() {
             let request = self.request(*key);
             let run = request.run();
             assert!(
                 run.is_some_and(
-                    |run| run.ticket == *ticket && run.generation == worker.id.generation
+                    |run| run.ticket == ticket && run.generation == worker.id.generation
                 ),
                 "{} holds {ticket}",
                 worker.id

@@ -42,6 +42,7 @@ mod reload;
 mod replay;
 mod requests;
 mod restart;
+mod rising;
 mod scripts;
 mod sessions;
 mod shutdown;

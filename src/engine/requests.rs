@@ -1,12 +1,12 @@
 //! Requests: each is one value in one state, from its admission to its one end.
 
-use std::collections::BTreeMap;
-
 use uuid::Uuid;
 
 use super::alphabet::Moment;
 use super::asking::Ask;
+use super::coalesce::FlightKey;
 use super::hash::FastMap;
+use super::rising::Rising;
 use super::slots::Slot;
 use crate::limits;
 use crate::proto::ids::{ClientId, Generation, RequestId, ScriptName, Ticket};
@@ -33,7 +33,8 @@ pub(super) struct Request {
     /// Nobody waits, but somebody may come back for it until then.
     pub(super) kept_until: Option<Moment>,
     pub(super) starts: u32,
-    pub(super) shared: bool,
+    /// What others may join it by.
+    pub(super) flight: Option<FlightKey>,
     pub(super) state: State,
 }
 
@@ -147,7 +148,7 @@ pub(super) struct Position(i64);
 /// Requests that wait for one script, in the order of their admission; those that run again come first.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    items: BTreeMap<Position, RequestKey>,
+    items: Rising<Position, RequestKey>,
     bytes: usize,
     front: i64,
     back: i64,
@@ -156,26 +157,26 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn push_back(&mut self, key: RequestKey, bytes: usize) -> Position {
         self.back += 1;
-        self.put(Position(self.back), key, bytes)
+        let position = Position(self.back);
+        self.items.push_back(position, key);
+        self.bytes += bytes;
+        position
     }
 
     pub(super) fn push_front(&mut self, key: RequestKey, bytes: usize) -> Position {
         self.front -= 1;
-        self.put(Position(self.front), key, bytes)
-    }
-
-    fn put(&mut self, position: Position, key: RequestKey, bytes: usize) -> Position {
-        self.items.insert(position, key);
+        let position = Position(self.front);
+        self.items.push_front(position, key);
         self.bytes += bytes;
         position
     }
 
     pub(super) fn first(&self) -> Option<RequestKey> {
-        self.items.first_key_value().map(|(_, key)| *key)
+        self.items.first().copied()
     }
 
     pub(super) fn remove(&mut self, position: Position, bytes: usize) {
-        if self.items.remove(&position).is_some() {
+        if self.items.remove(position).is_some() {
             self.bytes -= bytes;
         }
     }

@@ -192,7 +192,7 @@ impl Script {
     /// The end of a run: its ticket is dead, its slot free, or parked until its killed worker is gone.
     pub(super) fn take_back(&mut self, run: Run) {
         if let Some(worker) = self.worker_mut(run.generation) {
-            worker.live.remove(&run.ticket);
+            worker.live.remove(run.ticket);
             if worker.is_killed() {
                 worker.parked.push(run.slot);
                 return;

@@ -2,7 +2,9 @@
 //!
 //! Timers that are due at the same moment fire in the order of [`Timer`]: a replay fires them alike.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 
 use super::alphabet::Moment;
 use super::controls::ControlKey;
@@ -41,31 +43,54 @@ pub(super) enum Timer {
     LastResort,
 }
 
+/// What is armed, and which of the entries is its own.
+#[derive(Debug)]
+struct Armed {
+    due: Moment,
+    entry: u64,
+}
+
+/// Invariant: each armed timer has one live entry in `order`, due when the timer is or before; the first
+/// entry of all is live and exact. What was disarmed leaves its entry behind until that is the first, or
+/// until most of them are dead.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    order: BTreeSet<(Moment, Timer)>,
-    due: FastMap<Timer, Moment>,
+    order: BinaryHeap<Reverse<(Moment, Timer, u64)>>,
+    armed: FastMap<Timer, Armed>,
+    entries: u64,
 }
+
+/// Dead entries that are never worth a look through all.
+const FEW_DEAD: usize = 1024;
 
 impl Timers {
     pub(super) fn arm(&mut self, timer: Timer, at: Moment) {
-        if let Some(before) = self.due.insert(timer.clone(), at) {
-            if before == at {
-                return;
+        match self.armed.get_mut(&timer) {
+            // The entry is moved when its turn comes: mostly the timer is disarmed before.
+            Some(armed) if armed.due <= at => armed.due = at,
+            Some(armed) => {
+                self.entries += 1;
+                (armed.due, armed.entry) = (at, self.entries);
+                self.order.push(Reverse((at, timer, self.entries)));
             }
-            self.order.remove(&(before, timer.clone()));
+            None => {
+                self.entries += 1;
+                let entry = self.entries;
+                self.armed.insert(timer.clone(), Armed { due: at, entry });
+                self.order.push(Reverse((at, timer, entry)));
+            }
         }
-        self.order.insert((at, timer));
+        self.settle();
     }
 
     pub(super) fn disarm(&mut self, timer: Timer) {
-        if let Some(at) = self.due.remove(&timer) {
-            self.order.remove(&(at, timer));
+        if self.armed.remove(&timer).is_some() {
+            self.settle();
         }
     }
 
     pub(super) fn next(&self) -> Option<Moment> {
-        self.order.first().map(|(at, _)| *at)
+        self.order.peek().map(|Reverse((at, ..))| *at)
     }
 
     /// Takes the first timer that is due, with the moment at which it was.
@@ -73,12 +98,81 @@ impl Timers {
         if self.next()? > now {
             return None;
         }
-        let (at, timer) = self.order.pop_first()?;
-        self.due.remove(&timer);
+        let Reverse((at, timer, _)) = self.order.pop()?;
+        self.armed.remove(&timer);
+        self.settle();
         Some((at, timer))
     }
 
     pub(super) fn is_armed(&self, timer: &Timer) -> bool {
-        self.due.contains_key(timer)
+        self.armed.contains_key(timer)
+    }
+
+    /// Makes the first entry a live and exact one, and keeps the dead ones from outgrowing the others.
+    fn settle(&mut self) {
+        while let Some(mut first) = self.order.peek_mut() {
+            let Reverse((at, timer, entry)) = &mut *first;
+            match self.armed.get(timer) {
+                Some(armed) if armed.entry != *entry => drop(PeekMut::pop(first)),
+                None => drop(PeekMut::pop(first)),
+                Some(armed) if armed.due == *at => break,
+                Some(armed) => *at = armed.due,
+            }
+        }
+        if self.order.len() > 2 * self.armed.len() + FEW_DEAD {
+            let armed = &self.armed;
+            self.order.retain(|Reverse((_, timer, entry))| {
+                armed.get(timer).is_some_and(|armed| armed.entry == *entry)
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(session: u64) -> Timer {
+        Timer::Line(SessionId(session))
+    }
+
+    #[test]
+    fn a_timer_fires_once_when_it_was_armed_last() {
+        let mut timers = Timers::default();
+        for at in [10, 20, 5, 10, 5, 30] {
+            timers.arm(line(1), Moment(at));
+        }
+        assert_eq!(timers.next(), Some(Moment(30)));
+        assert_eq!(timers.pop(Moment(29)), None);
+        assert_eq!(timers.pop(Moment(30)), Some((Moment(30), line(1))));
+        assert_eq!(timers.pop(Moment(99)), None);
+        assert!(!timers.is_armed(&line(1)));
+    }
+
+    #[test]
+    fn timers_of_one_moment_fire_in_their_order() {
+        let mut timers = Timers::default();
+        timers.arm(line(2), Moment(7));
+        timers.arm(line(1), Moment(3));
+        timers.arm(line(1), Moment(7));
+        timers.arm(Timer::Idle(SessionId(9)), Moment(7));
+        let order: Vec<Timer> = std::iter::from_fn(|| timers.pop(Moment(7)))
+            .map(|(_, timer)| timer)
+            .collect();
+        assert_eq!(order, [Timer::Idle(SessionId(9)), line(1), line(2)]);
+    }
+
+    #[test]
+    fn what_was_disarmed_is_forgotten() {
+        let mut timers = Timers::default();
+        timers.arm(line(0), Moment(1));
+        for session in 1..10 * FEW_DEAD as u64 {
+            timers.arm(line(session), Moment(session));
+            timers.disarm(line(session));
+            assert!(timers.order.len() <= FEW_DEAD + 4);
+        }
+        timers.disarm(line(0));
+        assert_eq!(timers.next(), None);
+        assert!(timers.order.is_empty());
     }
 }

@@ -95,7 +95,7 @@ impl Serving {
 /// What runs, for error texts.
 #[derive(Debug)]
 enum What {
-    Handler(Box<str>),
+    Handler(std::sync::Arc<str>),
     Eval,
 }
 
@@ -119,7 +119,12 @@ fn prepare(host: &Host, state: &State, dispatch: Dispatch) -> Result<(Run, What)
             ))
         }
         Work::Call { handler, params } => {
-            let registered = host.registry.handlers.borrow().get(&handler).map(Rc::clone);
+            let registered = host
+                .registry
+                .handlers
+                .borrow()
+                .get(&*handler)
+                .map(Rc::clone);
             let Some(registered) = registered else {
                 return Err(unknown(host, &handler));
             };

@@ -147,7 +147,7 @@ pub struct Hello {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Call {
     pub script: ScriptName,
-    pub handler: Box<str>,
+    pub handler: Arc<str>,
     /// A JSON object, or what the sender gave; `None` stands for `{}`.
     pub params: Option<Json>,
     pub timeout: Option<Duration>,

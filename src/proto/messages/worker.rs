@@ -1,6 +1,7 @@
 //! What the daemon and a worker say to each other.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -98,7 +99,7 @@ pub struct Dispatch {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Work {
     Call {
-        handler: Box<str>,
+        handler: Arc<str>,
         params: Option<Json>,
     },
     Eval {
