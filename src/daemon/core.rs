@@ -2,9 +2,10 @@
 //!
 //! It is the only place that waits for the engine's sake, and the only one that reads the clock for it.
 
+use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep_until;
+use tokio::time::{Sleep, sleep_until};
 
 use super::perform::{Hands, Settled, Then};
 use super::transcript::Transcript;
@@ -28,6 +29,7 @@ impl Core {
     /// every script is ready or has failed.
     pub(super) async fn run(&mut self, mut report: impl FnMut(Settled)) {
         let mut batch = Vec::new();
+        let mut alarm = pin!(sleep_until((self.born + NO_TIMER).into()));
         loop {
             self.hands.inbox.take(&mut batch);
             let now = self.now();
@@ -45,7 +47,7 @@ impl Core {
             if let Some(transcript) = &mut self.transcript {
                 transcript.flush();
             }
-            self.wait().await;
+            self.wait(alarm.as_mut()).await;
         }
     }
 
@@ -76,17 +78,23 @@ impl Core {
         Some(effect)
     }
 
-    async fn wait(&self) {
-        let due = match self.engine.next_timeout() {
-            Some(moment) => self.born + Duration::from_micros(moment.0),
-            None => self.born + NO_TIMER + self.born.elapsed(),
-        };
+    /// Waits for an input or the engine's next timer. The alarm is left alone where it would only be moved
+    /// away: timers are mostly disarmed before they are due, and to be woken too early once costs less.
+    async fn wait(&self, mut alarm: Pin<&mut Sleep>) {
+        let due = self
+            .engine
+            .next_timeout()
+            .map(|moment| (self.born + Duration::from_micros(moment.0)).into());
+        if alarm.is_elapsed() || due.is_some_and(|due| due < alarm.deadline()) {
+            let rest = || (self.born + NO_TIMER + self.born.elapsed()).into();
+            alarm.as_mut().reset(due.unwrap_or_else(rest));
+        }
         tokio::select! {
             biased;
             // Cancel safe: what was pushed stays in the inbox.
             () = self.hands.inbox.filled() => {}
             // Cancel safe: it only waits.
-            () = sleep_until(due.into()) => {}
+            () = alarm => {}
         }
     }
 

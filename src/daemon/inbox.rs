@@ -8,13 +8,14 @@ use std::cell::{Cell, RefCell};
 
 use tokio::sync::Notify;
 
+use super::bell::Bell;
 use crate::engine::alphabet::Input;
 
 /// What has happened and was not looked at yet.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     waiting: RefCell<Vec<Input>>,
-    filled: Notify,
+    filled: Bell,
     emptied: Notify,
     /// Counts the batches taken.
     batch: Cell<u64>,
@@ -25,7 +26,7 @@ impl Inbox {
         let mut waiting = self.waiting.borrow_mut();
         waiting.push(input);
         if waiting.len() == 1 {
-            self.filled.notify_one();
+            self.filled.ring();
         }
     }
 
@@ -40,8 +41,9 @@ impl Inbox {
     /// Waits until something was pushed since the last [`Inbox::take`]. Cancel safe: a push that nobody
     /// waited for is remembered.
     pub(crate) async fn filled(&self) {
-        if self.waiting.borrow().is_empty() {
-            self.filled.notified().await;
+        // What the core pushed itself has rung too, and may have been taken since.
+        while self.waiting.borrow().is_empty() {
+            self.filled.heard().await;
         }
     }
 

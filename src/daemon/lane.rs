@@ -12,8 +12,8 @@ use std::task::{Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::unix::{OwnedWriteHalf, pipe};
-use tokio::sync::Notify;
 
+use super::bell::Bell;
 use super::outbox::Outbox;
 use crate::limits;
 
@@ -63,7 +63,9 @@ pub(crate) struct Lane {
     closing: Cell<bool>,
     /// Ends of answers that the peer is still owed; a peer that has shut down its sending side gets them.
     owed: Cell<u64>,
-    changed: Notify,
+    /// The peer has shut down its sending side: its task waits for the last debt.
+    parting: Cell<bool>,
+    changed: Bell,
 }
 
 impl Lane {
@@ -76,7 +78,8 @@ impl Lane {
             listed: Cell::new(false),
             closing: Cell::new(false),
             owed: Cell::new(0),
-            changed: Notify::new(),
+            parting: Cell::new(false),
+            changed: Bell::default(),
         })
     }
 
@@ -107,13 +110,13 @@ impl Lane {
                     Sending::Free
                 };
                 if self.sending.replace(sending) != sending {
-                    self.changed.notify_one();
+                    self.changed.ring();
                 }
                 flushed.cost
             }
             Err(_) => {
                 self.sending.set(Sending::Broken);
-                self.changed.notify_one();
+                self.changed.ring();
                 0
             }
         }
@@ -121,14 +124,14 @@ impl Lane {
 
     pub(crate) fn pause(&self, paused: bool) {
         if self.paused.replace(paused) != paused {
-            self.changed.notify_one();
+            self.changed.ring();
         }
     }
 
     /// No more is read; what waits is sent for a bounded time, then the connection is closed.
     pub(crate) fn close(&self) {
         self.closing.set(true);
-        self.changed.notify_one();
+        self.changed.ring();
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -160,9 +163,14 @@ impl Lane {
     /// The end of an answer was pushed.
     pub(crate) fn paid(&self) {
         self.owed.set(self.owed.get().saturating_sub(1));
-        if self.owed.get() == 0 {
-            self.changed.notify_one();
+        if self.owed.get() == 0 && self.parting.get() {
+            self.changed.ring();
         }
+    }
+
+    /// The peer sends no more: from now on the end of its debts is a change.
+    pub(crate) fn part(&self) {
+        self.parting.set(true);
     }
 
     pub(crate) fn owes_nothing(&self) -> bool {
@@ -172,7 +180,7 @@ impl Lane {
     /// Waits until pause, closing, blocking or debts may have changed. Cancel safe; a change that nobody
     /// waited for is remembered.
     pub(crate) async fn changed(&self) {
-        self.changed.notified().await;
+        self.changed.heard().await;
     }
 
     /// Waits until the peer has read something. Cancel safe.

@@ -11,6 +11,7 @@
 //! | [`accept`], [`session`] | the clients' connections |
 //! | [`child`], [`attend`] | the workers' processes |
 //! | [`lane`], [`outbox`] | what waits for a peer |
+//! | [`bell`] | one task waits, others ring |
 //! | [`watch`], [`ledger`] | what changed in the home |
 //! | [`logs`] | the log files |
 //! | [`mod@detach`] | a start in the background |
@@ -18,6 +19,7 @@
 
 mod accept;
 mod attend;
+mod bell;
 mod child;
 pub mod claim;
 mod core;

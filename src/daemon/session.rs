@@ -131,6 +131,7 @@ impl Session {
         if self.lane.owes_nothing() || hung_up(&self.reader) {
             return Some("closed by the client".to_owned());
         }
+        self.lane.part();
         self.reading = Reading::HalfClosed;
         None
     }
