@@ -3,7 +3,7 @@
 //! What is pruned moves the low-water mark, and an unknown id at or below it is refused, never run.
 //! Ids are pruned in the order of their own time, so that one id from the future expires nobody else's.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
@@ -35,15 +35,14 @@ struct Ended {
     script: ScriptName,
     work: Work,
     body: Body,
-    at: Moment,
     bytes: usize,
 }
 
-/// Invariant: `by_time` and `bytes` are exactly the ended entries'.
+/// Invariant: `by_time` (when each ended) and `bytes` are exactly the ended entries'.
 #[derive(Debug, Default)]
 pub(super) struct Stored {
     table: FastMap<Uuid, Entry>,
-    by_time: BTreeSet<(u64, Uuid)>,
+    by_time: BTreeMap<(u64, Uuid), Moment>,
     bytes: usize,
     /// The time of the latest id that was pruned, in milliseconds since 1970.
     low_water: Option<u64>,
@@ -87,11 +86,10 @@ impl Stored {
             script,
             work,
             body,
-            at: now,
             bytes,
         };
         self.table.insert(id, Entry::Ended(ended));
-        self.by_time.insert((time_of(id), id));
+        self.by_time.insert((time_of(id), id), now);
         self.bytes += bytes;
         self.prune(now);
     }
@@ -112,7 +110,7 @@ impl Stored {
 
     fn prune(&mut self, now: Moment) {
         while self.is_over(now) {
-            let Some((time, id)) = self.by_time.pop_first() else {
+            let Some(((time, id), _)) = self.by_time.pop_first() else {
                 return;
             };
             if let Some(Entry::Ended(ended)) = self.table.remove(&id) {
@@ -126,13 +124,9 @@ impl Stored {
         if self.by_time.len() > limits::STORED_ANSWERS || self.bytes > limits::STORED_BYTES {
             return true;
         }
-        let Some((_, oldest)) = self.by_time.first() else {
-            return false;
-        };
-        match self.table.get(oldest) {
-            Some(Entry::Ended(ended)) => now.since(ended.at) > limits::STORED_FOR,
-            Some(Entry::Live(_)) | None => false,
-        }
+        self.by_time
+            .first_key_value()
+            .is_some_and(|(_, ended)| now.since(*ended) > limits::STORED_FOR)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -5,7 +5,7 @@ use super::requests::{Request, RequestKey, State, Waiter, Why};
 use super::timers::Timer;
 use super::{Engine, refusals};
 use crate::limits;
-use crate::proto::ids::{ScriptName, Ticket, WorkerId};
+use crate::proto::ids::ScriptName;
 use crate::proto::messages::{Body, Delivery, ErrorCode, Refusal};
 
 /// Whether an end is kept for repeats of its id.
@@ -79,16 +79,8 @@ impl Engine {
         self.finish(key, Body::Error(refusal), Keep::No);
     }
 
-    /// A worker's word about a ticket. One that it does not hold is a forgery, or late: it reaches nobody.
-    pub(super) fn worker_answer(&mut self, worker: &WorkerId, ticket: Ticket, body: Body) {
-        let held = self
-            .worker(worker)
-            .and_then(|found| found.live.get(ticket))
-            .copied();
-        let Some(key) = held else {
-            self.stray(worker, ticket);
-            return;
-        };
+    /// A worker's word about a ticket that it holds. About another it would be a forgery, or late, and reach nobody.
+    pub(super) fn worker_answer(&mut self, key: RequestKey, body: Body) {
         match body {
             Body::Part(_) => self.part(key, body),
             Body::Ok { .. } | Body::Error(_) => self.ended_by_worker(key, body),

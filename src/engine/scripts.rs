@@ -232,6 +232,13 @@ impl Script {
         }
     }
 
+    /// Whether a worker of it ends what it holds.
+    pub(super) fn is_draining(&self) -> bool {
+        self.workers
+            .iter()
+            .any(|worker| worker.stage == Stage::Draining)
+    }
+
     pub(super) fn in_flight(&self) -> usize {
         self.workers.iter().map(|worker| worker.live.len()).sum()
     }

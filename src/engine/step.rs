@@ -81,12 +81,15 @@ impl Engine {
     }
 
     fn worker_says(&mut self, id: &WorkerId, message: FromWorker) {
-        if self.worker(id).is_none() {
+        let Some(worker) = self.worker(id) else {
             self.senseless("a message of an unknown worker");
             return;
-        }
+        };
         match message {
-            FromWorker::Answer { ticket, body } => self.worker_answer(id, ticket, body),
+            FromWorker::Answer { ticket, body } => match worker.live.get(ticket).copied() {
+                Some(key) => self.worker_answer(key, body),
+                None => self.stray(id, ticket),
+            },
             FromWorker::Question(question) => self.question(&Peer::Worker(id.clone()), question),
             FromWorker::Malformed(malformed) => {
                 self.malformed(&Peer::Worker(id.clone()), malformed);
@@ -172,11 +175,17 @@ impl Engine {
             if let Some(peer) = self.overfull.pop() {
                 self.too_much_waiting(&peer);
             } else if let Some(name) = self.awake.pop() {
-                if let Some(script) = self.scripts.get_mut(&name) {
-                    script.awake = false;
+                let Some(script) = self.scripts.get_mut(&name) else {
+                    continue;
+                };
+                script.awake = false;
+                let drains = script.is_draining();
+                if script.queue.first().is_some() {
+                    self.pump(&name);
                 }
-                self.pump(&name);
-                self.look_at_draining(&name);
+                if drains {
+                    self.look_at_draining(&name);
+                }
             } else {
                 return;
             }
