@@ -13,7 +13,7 @@
 //! | `ends`, `cancel` | `finish` is the only way a request ends; asking it to stop |
 //! | `sessions`, `asking`, `inorder`, `credit` | `leave` is the only way a session ends; open questions; outboxes |
 //! | `scripts`, `generation`, `lifecycle`, `leaving`, `restart`, `reload`, `controls` | the life of a script |
-//! | `events`, `health`, `shutdown`, `timers` | subscriptions; heartbeats; leaving; what is due when |
+//! | `events`, `health`, `shutdown`, `timers`, `rising` | subscriptions; heartbeats; leaving; what is due when; a small sorted map |
 
 pub mod alphabet;
 mod asking;
