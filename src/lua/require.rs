@@ -111,14 +111,23 @@ fn search_path(home: &Path) -> String {
         folders.push(Path::new(&user).join(".luarocks/share/lua/5.4"));
     }
     folders.extend(ROCKS.iter().map(PathBuf::from));
-    let patterns: Vec<String> = folders
-        .iter()
-        .flat_map(|folder| {
-            let folder = folder.display();
-            [format!("{folder}/?.lua"), format!("{folder}/?/init.lua")]
-        })
-        .collect();
+    let patterns: Vec<String> = folders.iter().map(|folder| patterns(folder)).collect();
     patterns.join(";")
+}
+
+fn patterns(folder: &Path) -> String {
+    let folder = folder.display();
+    format!("{folder}/?.lua;{folder}/?/init.lua")
+}
+
+/// Lets a script that is a folder (`scripts/NAME/init.lua`) find what lies beside it, before anything else.
+pub(super) fn prefer_own_folder(lua: &Lua, script: &Path) -> mlua::Result<()> {
+    let Some(folder) = script.parent().filter(|_| script.ends_with("init.lua")) else {
+        return Ok(());
+    };
+    let package: Table = lua.globals().raw_get("package")?;
+    let others: String = package.raw_get("path")?;
+    package.raw_set("path", format!("{};{others}", patterns(folder)))
 }
 
 /// Where no file was, in order, and then the one that is there.

@@ -109,13 +109,15 @@ impl State {
         self.lua.used_memory()
     }
 
-    /// Reads a file once, notes its hash, compiles what was read. The chunk is named after its path, relative to
-    /// the home where it lies inside it.
+    /// Reads the script's file once, notes its hash, compiles what was read. The chunk is named after its path,
+    /// relative to the home where it lies inside it. An `init.lua` may `require` what lies beside it.
     ///
     /// # Errors
     /// If it cannot be read, is too large, or is no Lua: with file and line.
     pub fn load_file(&self, path: &Path) -> Result<Function, Failure> {
         let source = self.sources.read(path).map_err(Failure::told)?;
+        require::prefer_own_folder(&self.lua, path)
+            .map_err(|error| Failure::told(errors::explain(&error).0))?;
         self.load_text(&source, &self.sources.chunk_name(path))
     }
 

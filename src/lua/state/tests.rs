@@ -354,6 +354,36 @@ fn a_module_may_wait_at_its_top_level_and_is_loaded_once() {
 }
 
 #[test]
+fn a_folder_script_requires_what_lies_beside_it() {
+    let home = tempfile::tempdir().expect("a folder");
+    let folder = home.path().join("scripts/parts");
+    std::fs::create_dir_all(&folder).expect("made");
+    std::fs::create_dir(home.path().join("lib")).expect("made");
+    std::fs::write(home.path().join("lib/part.lua"), "return 'lib'").expect("written");
+    std::fs::write(folder.join("part.lua"), "return 'beside'").expect("written");
+    std::fs::write(folder.join("init.lua"), "return require 'part'").expect("written");
+    std::fs::write(
+        home.path().join("scripts/alone.lua"),
+        "return require 'part'",
+    )
+    .expect("written");
+    for (script, expected) in [("parts/init.lua", "beside"), ("alone.lua", "lib")] {
+        let state = state_in(home.path());
+        let path = home.path().join("scripts").join(script);
+        let chunk = state.load_file(&path).expect("loads");
+        let values = in_runtime(state.run(&chunk, (), None)).expect("runs");
+        assert_eq!(values[0].to_string().as_deref().ok(), Some(expected));
+        let loaded = state.newly_loaded().expect("it is news");
+        assert!(
+            loaded
+                .iter()
+                .any(|file| file.path.ends_with("part.lua") && !file.hash.is_empty()),
+            "{script}: the part is followed: {loaded:?}"
+        );
+    }
+}
+
+#[test]
 fn recursion_ends_in_an_error() {
     for source in [
         "local function f() return 1 + f() end f()",
