@@ -231,9 +231,7 @@ impl Walk<'_> {
             return Err(mixed(&key));
         }
         if entries != length {
-            return Err(Stop::new(format!(
-                "an array with gaps: {entries} of the positions 1 to {length} are filled; put json.null into the others"
-            )));
+            return Err(gap(table)?);
         }
         self.out.push(b'[');
         for position in 1..=length {
@@ -263,6 +261,45 @@ impl Walk<'_> {
         self.out.push(b'}');
         Ok(())
     }
+}
+
+/// Names the first gap of an array, or a position before its first.
+fn gap(table: &Table) -> mlua::Result<Stop> {
+    let mut filled: Vec<i64> = Vec::new();
+    table.for_each(|key: Value, _: Value| {
+        filled.extend(key.as_integer());
+        Ok(())
+    })?;
+    filled.sort_unstable();
+    let mut before: i64 = 0;
+    for position in filled {
+        if position < 1 {
+            return Ok(Stop::new(format!(
+                "an array with the position {position}: arrays begin at 1; use the positions 1 to n, or string keys"
+            )));
+        }
+        if position > before + 1 {
+            return Ok(Stop::new(gap_between(before, position)));
+        }
+        before = position;
+    }
+    Ok(Stop::new(
+        "an array with gaps; put json.null into them, or use string keys",
+    ))
+}
+
+fn gap_between(before: i64, after: i64) -> String {
+    let filled = match before {
+        0 => format!("position {after} is filled"),
+        _ => format!("positions {before} and {after} are filled"),
+    };
+    let (first, last) = (before + 1, after - 1);
+    let empty = if first == last {
+        format!("{first} is not")
+    } else {
+        format!("{first} to {last} are not")
+    };
+    format!("an array with gaps: {filled}, {empty}; put json.null there, or use string keys")
 }
 
 fn wrong_key(key: &Value, alone: bool, full: bool) -> Stop {

@@ -58,7 +58,22 @@ fn what_json_cannot_say_is_an_error_with_its_place() {
             "{ k = 'v', [5] = 1 }",
             "error result: a table with keys of both kinds",
         ),
-        ("{ 1, nil, 3 }", "error result: an array with gaps"),
+        (
+            "{ 1, nil, 3 }",
+            "error result: an array with gaps: positions 1 and 3 are filled, 2 is not; put json.null",
+        ),
+        (
+            "{ [1] = 1, [5] = 2 }",
+            "error result: an array with gaps: positions 1 and 5 are filled, 2 to 4 are not",
+        ),
+        (
+            "{ nil, 2 }",
+            "error result: an array with gaps: position 2 is filled, 1 is not",
+        ),
+        (
+            "{ 1, [0] = 1 }",
+            "error result: an array with the position 0: arrays begin at 1",
+        ),
         (
             "{ [3] = 1 }",
             "error result: a table whose first position is empty",
