@@ -1,6 +1,7 @@
 -- `require`, `load`, `loadfile` and `dofile` in plain Lua, so that a module's top level may wait. Text only.
 local find, read, builtin, wait, searchpath = ...
 local error, type, tostring, load, running = error, type, tostring, load, coroutine.running
+local contains = string.find
 local package = package
 local loaded, preload = package.loaded, package.preload
 local loading = {}
@@ -56,11 +57,23 @@ function package.searchpath(name, path, separator, replacement)
   return searchpath(name, path, separator, replacement)
 end
 
+-- Lua's own sentence about a binary chunk does not say what to do.
+local function load_text(chunk, name, ...)
+  local loaded_chunk, problem = load(chunk, name, "t", ...)
+  if loaded_chunk then
+    return loaded_chunk
+  end
+  if type(problem) == "string" and contains(problem, "attempt to load a binary chunk", 1, true) then
+    problem = problem .. "; only text is loaded here: give Lua source, not what string.dump or luac made of it"
+  end
+  return nil, problem
+end
+
 _G.load = function(chunk, name, mode, ...)
   if mode ~= nil and mode ~= "t" and mode ~= "bt" then
     return nil, "precompiled chunks are not loaded here (mode '" .. tostring(mode) .. "'); give Lua source"
   end
-  return load(chunk, name, "t", ...)
+  return load_text(chunk, name, ...)
 end
 
 function loadfile(path, mode, ...)
@@ -71,7 +84,7 @@ function loadfile(path, mode, ...)
   if not source then
     return nil, name
   end
-  return load(source, name, "t", ...)
+  return load_text(source, name, ...)
 end
 
 function dofile(path)

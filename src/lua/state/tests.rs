@@ -277,6 +277,10 @@ fn the_dangerous_parts_of_the_libraries_are_not_there() {
         ("return package.loadlib, package.cpath", "nil "),
         ("return (load('\\27Lua'))", "nil"),
         ("return (load(string.dump(function() end)))", "nil"),
+        (
+            "return (select(2, load(string.dump(print and function() end))):match('only text is loaded here: give Lua source'))",
+            "only text is loaded here: give Lua source",
+        ),
         ("return (load('return 1', 'x', 'b'))", "nil"),
         ("return load('return ...', '=x', 't', {})(4)", "4"),
     ] {
