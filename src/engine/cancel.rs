@@ -24,6 +24,7 @@ impl Engine {
         let Some((number, what)) = self.asker(peer).and_then(|asker| asker.find(target)) else {
             return false;
         };
+        let mut refusal = refusals::cancelled(true);
         match what.clone() {
             What::Request(key) => self.cancel_waiters(key, |waiter| {
                 waiter.ask.number == number && waiter.ask.peer == *peer
@@ -32,7 +33,7 @@ impl Engine {
             What::Log(ask) => {
                 self.logs.remove(&ask);
             }
-            What::Events { .. } => {}
+            What::Events { .. } => refusal = refusals::subscription_ended(),
         }
         let ask = Ask {
             peer: peer.clone(),
@@ -42,7 +43,7 @@ impl Engine {
             self.asker(peer).and_then(|asker| asker.what(number)),
             None | Some(What::Request(_))
         ) {
-            self.tell(&ask, Body::Error(refusals::cancelled(true)));
+            self.tell(&ask, Body::Error(refusal));
             self.end_subscription(peer);
         }
         true

@@ -152,6 +152,13 @@ pub(super) fn cancelled(ran: bool) -> Refusal {
     Refusal::new(ErrorCode::Cancelled, message)
 }
 
+pub(super) fn subscription_ended() -> Refusal {
+    Refusal::new(
+        ErrorCode::Cancelled,
+        "cancelled: the subscription has ended; ask again to have another",
+    )
+}
+
 pub(super) fn outcome_unknown(script: &ScriptName, cause: &str) -> Refusal {
     Refusal::new(
         ErrorCode::OutcomeUnknown,
@@ -172,13 +179,41 @@ pub(super) fn gave_up(script: &ScriptName, starts: u32, cause: &str) -> Refusal 
 
 /// `did you mean "greeter"?`, if something known is near.
 fn did_you_mean<'a>(wanted: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
-    let (distance, name) = known
+    known
         .map(|name| (strsim::damerau_levenshtein(wanted, name), name))
-        .min()?;
-    (distance <= wanted.len().div_ceil(3)).then(|| format!("did you mean {name:?}?"))
+        .filter(|(distance, name)| is_near(wanted, name, *distance))
+        .min()
+        .map(|(_, name)| format!("did you mean {name:?}?"))
+}
+
+/// A few slips, or a name that was not typed to its end.
+fn is_near(wanted: &str, name: &str, distance: usize) -> bool {
+    let slips = 1 + wanted.len().max(name.len()) / 4;
+    let begun = wanted.len() >= 2 && name.starts_with(wanted);
+    distance <= slips || begun
 }
 
 /// The first line of a longer text.
 pub(super) fn one_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_slips_and_names_begun_are_near() {
+        let meant = |wanted| did_you_mean(wanted, ["greeter", "clock"].into_iter());
+        for wanted in ["greter", "gree", "gr", "greeetr", "greet"] {
+            assert_eq!(
+                meant(wanted).as_deref(),
+                Some("did you mean \"greeter\"?"),
+                "{wanted}"
+            );
+        }
+        for wanted in ["", "g", "weather", "clockwork"] {
+            assert_eq!(meant(wanted), None, "{wanted}");
+        }
+    }
 }
