@@ -81,10 +81,25 @@ fn parameters(args: &Args) -> Result<Json, Failure> {
 }
 
 fn read_stdin() -> Result<String, Failure> {
-    let mut text = String::new();
+    // As bytes: the limit may cut a character, which is not what is wrong.
+    let mut bytes = Vec::new();
     std::io::stdin()
         .take(limits::LINE_BYTES as u64 + 1)
-        .read_to_string(&mut text)
+        .read_to_end(&mut bytes)
         .map_err(|error| Failure::new(Exit::Usage, format!("cannot read stdin: {error}")))?;
-    Ok(text)
+    if bytes.len() > limits::LINE_BYTES {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!(
+                "the parameters on stdin are too large: a request has at most {} bytes. Put the data into a file and send its name",
+                limits::LINE_BYTES
+            ),
+        ));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        Failure::new(
+            Exit::Usage,
+            format!("stdin is not UTF-8: {error}. Send JSON"),
+        )
+    })
 }

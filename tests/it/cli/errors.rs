@@ -103,6 +103,16 @@ fn usage_errors_exit_2_with_a_suggestion() {
 }
 
 #[test]
+fn parameters_over_the_limit_are_too_large_not_invalid() {
+    let home = Home::new();
+    home.moonkeep(&["call", "a", "b", "--json-body", "-"])
+        .input(&format!("\"{}\"", "ü".repeat(1 << 19)))
+        .run()
+        .expect_code(2)
+        .expect_stderr("on stdin are too large: a request has at most 1048576 bytes");
+}
+
+#[test]
 fn a_home_that_is_none_is_told() {
     let home = Home::new();
     let text = said(&home, &["--home", "/nowhere", "status"], 1);
