@@ -6,7 +6,7 @@ use super::Globals;
 use super::answers::{self, read};
 use super::exit::{Exit, Failure};
 use super::output::Output;
-use super::report::{Script, Scripts, paint_of};
+use super::report::{self, Script, Scripts, paint_of};
 use super::table::{self, Cell};
 use super::talk::{Ask, Start, converse};
 
@@ -34,6 +34,9 @@ pub(crate) fn show(output: &Output, result: &Payload) -> Result<Exit, Failure> {
     }
     let rows: Vec<Vec<Cell>> = scripts.iter().map(row).collect();
     for line in table::lines(output, &["NAME", "STATE", "HANDLERS"], &rows) {
+        output.line(&line)?;
+    }
+    for line in report::errors(output, &scripts) {
         output.line(&line)?;
     }
     Ok(Exit::Ok)

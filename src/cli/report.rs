@@ -90,14 +90,19 @@ impl Status {
             format!("Clients: {}", self.clients),
             format!("Scripts: {}", self.counts()),
         ];
-        for warning in &self.warnings {
+        for warning in self.warnings.iter().filter(|text| !self.is_an_error(text)) {
             lines.push(output.paint(Paint::Warn, &output.shown(&format!("Warning: {warning}"))));
         }
         if !self.scripts.is_empty() {
             lines.push(String::new());
             lines.extend(self.table(output));
         }
-        lines.extend(self.errors(output));
+        for script in &self.scripts {
+            if let Some(error) = &script.last_error {
+                lines.push(String::new());
+                lines.push(script.told(output, error.trim_end()));
+            }
+        }
         lines
     }
 
@@ -109,18 +114,34 @@ impl Status {
         table::lines(output, &head, &rows)
     }
 
-    /// Each script's last error, below the table.
-    fn errors(&self, output: &Output) -> Vec<String> {
-        let mut lines = Vec::new();
-        for script in &self.scripts {
-            if let Some(error) = &script.last_error {
-                lines.push(String::new());
-                let name = output.paint(Paint::Bad, &script.name);
-                lines.push(format!("{name}: {}", output.shown(error.trim_end())));
-            }
-        }
-        lines
+    /// A fault that the script's own last error tells already.
+    fn is_an_error(&self, warning: &str) -> bool {
+        self.scripts.iter().any(|script| {
+            let fault = warning
+                .strip_prefix(&script.name)
+                .and_then(|rest| rest.strip_prefix(": "));
+            fault.is_some() && fault == script.last_error.as_deref()
+        })
     }
+}
+
+impl Script {
+    fn told(&self, output: &Output, error: &str) -> String {
+        let name = output.paint(Paint::Bad, &self.name);
+        format!("{name}: {}", output.shown(error))
+    }
+}
+
+/// The first line of each script's last error, for below a table.
+pub(crate) fn errors(output: &Output, scripts: &[Script]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for script in scripts {
+        if let Some(first) = script.last_error.as_deref().and_then(|e| e.lines().next()) {
+            lines.push(String::new());
+            lines.push(script.told(output, first));
+        }
+    }
+    lines
 }
 
 fn row(script: &Script) -> Vec<Cell> {

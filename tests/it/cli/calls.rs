@@ -139,7 +139,21 @@ fn status_and_list_show_the_scripts() {
     }
     let list = home.run(&["list"]).ok();
     assert!(list.contains("talker") && list.contains("params"), "{list}");
+    assert!(
+        list.contains("broken: ") && list.contains("broken.lua:1"),
+        "{list}"
+    );
     home.run(&["list", "--json"]).json();
+    // What is wrong with a header is a warning and the script's error: it is told once.
+    home.write(
+        "scripts/header.lua",
+        "-- /// moonkeep\n-- nonsense = 1\n-- ///\n",
+    );
+    let text = wait_for("the faulty header", || {
+        let text = home.run(&["status"]).ok();
+        text.contains("nonsense").then_some(text)
+    });
+    assert_eq!(text.matches("nonsense").count(), 1, "{text}");
 }
 
 #[test]
