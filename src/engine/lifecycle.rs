@@ -289,9 +289,9 @@ impl Engine {
             }
             Verdict::Fail => self.fail_script(name, true),
             Verdict::Stop if well => {
-                self.set_phase(name, Phase::Stopped);
                 self.settle_first(name, true);
-                self.fail_queue(name);
+                // An older generation may still drain.
+                self.take_down(name, Then::Stop);
                 self.review_controls(name);
             }
             Verdict::Stop => self.fail_script(name, false),
