@@ -66,7 +66,7 @@ impl Hands {
             } => self.spawn(worker, &spec, handover),
             Effect::Signal { worker, kill } => self.signal(&worker, kill),
             Effect::ReadLog { ask, script, lines } => self.read_log(ask, script.as_ref(), lines),
-            Effect::Rescan => self.watch.rescan(),
+            Effect::Rescan { look } => self.watch.look(look),
             Effect::Follow { script, files } => self.watch.follow(&script, files),
             Effect::Note { level, text } => self.logs.note(level, text),
             Effect::Settled { ready, failed } => return Then::Report(Settled { ready, failed }),

@@ -4,7 +4,7 @@
 //! leads to a look after the files have been quiet, and the ledger decides by content what is new. A look is
 //! also taken when the kernel lost events, when asked for, and now and then in any case.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
@@ -41,11 +41,19 @@ const OF_INTEREST: [&str; 3] = [CONFIG_FILE, "scripts", "lib"];
 pub(super) struct Watch {
     ledger: Rc<RefCell<Ledger>>,
     asked: Rc<Notify>,
+    /// The newest look that the engine has asked for.
+    wanted: Rc<Cell<u64>>,
 }
 
 impl Watch {
     /// Leads to a look at once.
     pub(super) fn rescan(&self) {
+        self.asked.notify_one();
+    }
+
+    /// Leads to a look at once, and to [`Input::Looked`] after it.
+    pub(super) fn look(&self, look: u64) {
+        self.wanted.set(look);
         self.asked.notify_one();
     }
 
@@ -66,6 +74,8 @@ pub(super) struct Watchman {
     logs: Logs,
     hints: Arc<Notify>,
     eyes: Eyes,
+    /// The last look that the engine was told of.
+    told: u64,
 }
 
 /// How changes are noticed.
@@ -84,6 +94,7 @@ pub(super) fn start(home: &Home, inbox: &Rc<Inbox>, logs: &Logs) -> (Watch, Watc
     let watch = Watch {
         ledger: Rc::default(),
         asked: Rc::default(),
+        wanted: Rc::default(),
     };
     let hints = Arc::new(Notify::new());
     let mut watchman = Watchman {
@@ -94,6 +105,7 @@ pub(super) fn start(home: &Home, inbox: &Rc<Inbox>, logs: &Logs) -> (Watch, Watc
         logs: logs.clone(),
         eyes: open_eyes(home, &hints, logs),
         hints,
+        told: 0,
     };
     watchman.report(&scripts::look(home), &Contents::new());
     inbox.push(Input::Loaded);
@@ -136,6 +148,7 @@ impl Watchman {
     async fn look_until_sure(&mut self) {
         loop {
             let (home, config) = (self.home.clone(), Arc::clone(&self.config));
+            let wanted = self.watch.wanted.get();
             let followed = self.watch.ledger.borrow().followed();
             let looked = tokio::task::spawn_blocking(move || {
                 let contents = followed.into_iter().map(|path| (hash_of(&path), path));
@@ -149,7 +162,12 @@ impl Watchman {
                 );
                 return;
             };
-            if !self.report(&look, &contents) {
+            let unsure = self.report(&look, &contents);
+            if wanted > self.told {
+                self.told = wanted;
+                self.inbox.push(Input::Looked { look: wanted });
+            }
+            if !unsure {
                 return;
             }
             tokio::time::sleep(limits::SETTLE).await;

@@ -132,6 +132,11 @@ pub enum Input {
     /// The first look at the home is over and was handed in as `Changed`: `up` may report.
     Loaded,
     Script(ScriptChange),
+    /// A look that began after [`Effect::Rescan`] asked for this one (and all before) is over; what it found was
+    /// handed in before.
+    Looked {
+        look: u64,
+    },
     Spawned {
         worker: WorkerId,
         pid: u32,
@@ -210,8 +215,11 @@ pub enum Effect {
         script: Option<ScriptName>,
         lines: u32,
     },
-    /// Look at the home and `moonkeep.toml` now, without waiting for an event.
-    Rescan,
+    /// Look at the home and `moonkeep.toml` now, without waiting for an event, and say [`Input::Looked`] after
+    /// what that look found.
+    Rescan {
+        look: u64,
+    },
     /// Follow these files for this script, as the worker loaded them.
     Follow {
         script: ScriptName,

@@ -1,5 +1,7 @@
 //! `start stop restart reload`: answered when done, or failed, or when their time is over.
 
+use std::collections::VecDeque;
+
 use super::alphabet::{Effect, Peer};
 use super::asking::{Ask, Manner, What};
 use super::hash::FastMap;
@@ -40,10 +42,23 @@ struct Control {
     errors: Vec<Refusal>,
 }
 
+/// A command that is carried out after a look at the home: whoever has just saved a file means it, header and all.
+#[derive(Debug)]
+struct Looking {
+    look: u64,
+    control: ControlKey,
+    verb: Verb,
+    /// With the newest generation when it was asked for.
+    names: Vec<(ScriptName, Generation)>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Controls {
     table: FastMap<ControlKey, Control>,
     next: u64,
+    /// In the order in which they were asked for.
+    looking: VecDeque<Looking>,
+    looks: u64,
 }
 
 impl Controls {
@@ -75,10 +90,6 @@ impl Engine {
             }
             None => self.all_for(verb),
         };
-        if verb != Verb::Stop {
-            // Whoever has just saved a file means it, header and all: what differs is adopted at once.
-            self.effects.push_back(Effect::Rescan);
-        }
         let key = ControlKey(self.controls.next);
         self.controls.next += 1;
         let Some(number) = self.open_question(peer, manner, What::Control(key)) else {
@@ -103,8 +114,51 @@ impl Engine {
         let at = self.now.after(limit + limits::CONTROL_SLACK);
         self.timers.arm(Timer::Control(key), at);
         self.end_control_if_done(key);
-        for name in names {
-            self.steer(&name, verb, key);
+        let names = names.into_iter().filter_map(|name| {
+            let newest = self.scripts.get(&name)?.generation;
+            Some((name, newest))
+        });
+        let looking = Looking {
+            look: self.controls.looks,
+            control: key,
+            verb,
+            names: names.collect(),
+        };
+        self.look_first(looking);
+    }
+
+    /// What stops needs no look, but keeps its turn.
+    fn look_first(&mut self, mut looking: Looking) {
+        if looking.verb == Verb::Stop && self.controls.looking.is_empty() {
+            self.carry_out(looking);
+            return;
+        }
+        self.controls.looks += 1;
+        looking.look = self.controls.looks;
+        self.effects
+            .push_back(Effect::Rescan { look: looking.look });
+        self.controls.looking.push_back(looking);
+    }
+
+    pub(super) fn looked(&mut self, look: u64) {
+        while let Some(looking) = self
+            .controls
+            .looking
+            .pop_front_if(|looking| looking.look <= look)
+        {
+            self.carry_out(looking);
+        }
+    }
+
+    fn carry_out(&mut self, looking: Looking) {
+        for (name, asked) in looking.names {
+            if self.scripts.contains_key(&name) {
+                self.steer(&name, looking.verb, looking.control, asked);
+            } else {
+                let known = self.scripts.keys().map(ScriptName::as_str);
+                let refusal = refusals::unknown_script(&name, known);
+                self.one_done(looking.control, &name, Err(refusal));
+            }
         }
     }
 
@@ -128,7 +182,7 @@ impl Engine {
             .collect()
     }
 
-    fn steer(&mut self, name: &ScriptName, verb: Verb, control: ControlKey) {
+    fn steer(&mut self, name: &ScriptName, verb: Verb, control: ControlKey, asked: Generation) {
         let Some(script) = self.scripts.get_mut(name) else {
             return;
         };
@@ -138,7 +192,8 @@ impl Engine {
             (Verb::Start, Phase::Ready(generation, _) | Phase::Starting(generation)) => Goal::Up {
                 after: Generation(generation.0.saturating_sub(1)),
             },
-            (Verb::Start | Verb::Restart | Verb::Reload, _) => Goal::Up { after: newest },
+            (Verb::Reload, _) => Goal::Up { after: asked },
+            (Verb::Start | Verb::Restart, _) => Goal::Up { after: newest },
         };
         let stopped = matches!(script.phase, Phase::Stopped | Phase::Draining(Then::Stop));
         if verb == Verb::Reload && stopped {
@@ -153,7 +208,10 @@ impl Engine {
             Verb::Restart => self.restart_by_hand(name),
             Verb::Reload => {
                 script.restarts.reset();
-                self.renew(name);
+                // If the look has found a change, the generation that is wanted is on its way.
+                if newest == asked {
+                    self.renew(name);
+                }
             }
         }
         self.review_controls(name);
@@ -330,6 +388,11 @@ impl Engine {
     }
 
     pub(super) fn controls_at_shutdown(&mut self) {
+        for looking in std::mem::take(&mut self.controls.looking) {
+            for (name, _) in looking.names {
+                self.one_done(looking.control, &name, Err(refusals::shutting_down()));
+            }
+        }
         let names: Vec<ScriptName> = self.scripts.keys().cloned().collect();
         for name in names {
             self.end_controls(&name, |goal| match goal {

@@ -51,6 +51,7 @@ impl Engine {
                 self.look_at_loaded();
             }
             Input::Script(change) => self.script_change(change),
+            Input::Looked { look } => self.looked(look),
             Input::Spawned { worker, pid } => self.spawned(&worker, pid),
             Input::SpawnFailed { worker, error } => {
                 let text = format!("could not be started: {error}");

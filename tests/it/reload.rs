@@ -255,17 +255,19 @@ fn a_module_that_is_required_late_is_followed_beside_the_early_ones() {
     wait_serves(&home, 22);
 }
 
-/// The header counts as soon as it is seen; where the kernel's events take their time, `reload` looks by itself.
 #[test]
-fn a_reload_right_after_a_save_leads_to_the_new_code_and_the_new_header() {
+fn a_reload_right_after_a_save_is_answered_when_the_new_code_and_the_new_header_serve() {
     let home = Home::new().script("r.lua", &revision(0));
     let _daemon = home.up();
     for number in 1..=5 {
         let header = format!("-- /// moonkeep\n-- args = [\"{number}\"]\n-- ///\n");
         let user = "local word = ...\nrequire('moonkeep').handle('which', function() return tonumber(word) end)\n";
         home.write("scripts/r.lua", &format!("{header}{user}"));
-        home.run(&["reload", "r"]).ok();
-        wait_serves(&home, number);
+        let verb = ["reload", "restart"][number as usize % 2];
+        let mut line = home.connect();
+        let done = line.end_of(json!({ "command": verb, "script": "r" }));
+        assert_eq!(done["status"], "ok", "{done}");
+        assert_eq!(line.call("r", "which", json!({})), number, "{verb}");
     }
 }
 

@@ -56,6 +56,8 @@ pub(super) struct World {
     pub(super) seen: Vec<Effect>,
     /// Nobody reads: what is sent stays in the outboxes until a test says that it was flushed.
     pub(super) stalled: bool,
+    /// The home is looked at as soon as the engine asks for it.
+    pub(super) looks: bool,
     next_session: u64,
 }
 
@@ -66,6 +68,7 @@ impl World {
             now: Moment(0),
             seen: Vec::new(),
             stalled: false,
+            looks: true,
             next_session: 1,
         }
     }
@@ -92,6 +95,11 @@ impl World {
                 }
                 _ => None,
             };
+            if let Effect::Rescan { look } = effect
+                && self.looks
+            {
+                self.engine.handle(self.now, Input::Looked { look });
+            }
             self.seen.push(effect);
             if let Some((peer, cost)) = sent
                 && !self.stalled

@@ -403,6 +403,38 @@ fn a_manual_reload_makes_a_new_generation_of_an_unchanged_script() {
 }
 
 #[test]
+fn a_reload_waits_for_a_look_and_one_generation_has_the_new_settings() {
+    let mut world = World::with_script(Settings::default());
+    let one = world.connect();
+    world.looks = false;
+    world.ask(one, Some("1"), control(Verb::Reload, "s"));
+    world.ask(one, Some("2"), control(Verb::Stop, "s"));
+    assert_eq!(world.spawned(), Vec::<String>::new(), "not yet");
+    world.changed("s", one_at_a_time());
+    assert_eq!(world.spawned(), ["s#2"]);
+    world.input(Input::Looked { look: 1 });
+    assert_eq!(world.spawned(), ["s#2"], "no more than that");
+    world.ready(&worker("s", 2));
+    assert!(
+        world.heard(one)[0].starts_with("1: ok"),
+        "{:?}",
+        world.heard(one)
+    );
+    assert!(world.signals().is_empty(), "what stops keeps its turn");
+    world.input(Input::Terminate {
+        why: "SIGTERM".into(),
+    });
+    assert_eq!(world.heard(one)[1], "2: error shutting_down");
+}
+
+fn one_at_a_time() -> Settings {
+    Settings {
+        concurrency: 1,
+        ..Settings::default()
+    }
+}
+
+#[test]
 fn stop_goes_from_the_notice_to_sigterm_to_sigkill() {
     let mut world = World::with_script(Settings::default());
     let one = world.connect();

@@ -120,10 +120,13 @@ impl World {
                     Happening::Input(Input::LogRead { ask, lines }),
                 );
             }
+            Effect::Rescan { look } => self.plan(
+                Duration::from_millis(1),
+                Happening::Input(Input::Looked { look }),
+            ),
             Effect::Exit => self.left = true,
             Effect::Pause { .. }
             | Effect::Resume { .. }
-            | Effect::Rescan
             | Effect::Follow { .. }
             | Effect::Note { .. }
             | Effect::Settled { .. } => {}
