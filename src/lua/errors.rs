@@ -20,6 +20,8 @@ pub(crate) const INTERNAL_CHUNK: &str = "=[moonkeep]";
 pub(super) const SHIM_CHUNK: &str = "=__mlua_async_poll";
 /// The code of errors that mean "the world said no": a refused connection, a missing file.
 pub const FAILURE_CODE: &str = "failure";
+/// Stands between what a failed `require` says and the list of places where it looked.
+pub(super) const PLACES: &str = "\nlooked at:\n\t";
 const NOTED_KEY: &str = "moonkeep.noted";
 /// Longest traceback, in lines; the middle is left out.
 const TRACEBACK_LINES: usize = 24;
@@ -225,7 +227,16 @@ pub(super) fn describe(lua: &Lua, value: &Value) -> Raised {
         ),
         None => traceback(lua, 1),
     });
+    move_places(&mut raised);
     raised
+}
+
+/// Moves the places of a failed `require` from the message, which is one line for callers, to the traceback.
+fn move_places(raised: &mut Raised) {
+    if let (Some(at), Some(trace)) = (raised.message.find(PLACES), &mut raised.traceback) {
+        let places = raised.message.split_off(at);
+        *trace = format!("{}\n{trace}", places.trim_start());
+    }
 }
 
 /// Remembers the traceback of an error that is about to leave one of the script's own coroutines.

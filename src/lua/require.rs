@@ -184,7 +184,9 @@ fn find(lua: &Lua, sources: &Sources, name: &str, path: &str) -> mlua::Result<Fo
     }
     let Some(file) = file else {
         let what = format!(
-            "module '{name}' not found; put it into the home's lib/, or install it with LuaRocks (pure Lua only):\n\t{}",
+            "module '{name}' not found; put it at lib/{}.lua, or install it with LuaRocks (pure Lua only){}{}",
+            name.replace('.', "/"),
+            errors::PLACES,
             not_there(&tried)
         );
         return Ok((None, what));

@@ -388,6 +388,24 @@ fn a_folder_script_requires_what_lies_beside_it() {
 }
 
 #[test]
+fn a_module_that_is_nowhere_is_one_line_with_the_places_in_the_traceback() {
+    let Err(Failure::Raised(raised)) = run("require 'some.thing'") else {
+        panic!("no error");
+    };
+    assert_eq!(
+        raised.message,
+        "scripts/x.lua:1: module 'some.thing' not found; put it at lib/some/thing.lua, \
+         or install it with LuaRocks (pure Lua only)"
+    );
+    let trace = raised.traceback.expect("a traceback");
+    assert!(
+        trace.starts_with("looked at:\n\tno file '/nowhere/lib/some/thing.lua'\n"),
+        "{trace}"
+    );
+    assert!(trace.contains("\nstack traceback:"), "{trace}");
+}
+
+#[test]
 fn recursion_ends_in_an_error() {
     for source in [
         "local function f() return 1 + f() end f()",
