@@ -60,9 +60,8 @@ fn event(
     let told = |error: mlua::Error| error.to_string();
     let lua = state.lua();
     let data = match data {
-        Some(data) => {
-            json::decode(lua, data.as_str().as_bytes()).map_err(|fault| fault.to_string())?
-        }
+        Some(data) => json::decode(lua, data.as_str().as_bytes())
+            .map_err(|fault| fault.without_position().to_owned())?,
         None => Value::Nil,
     };
     let table = lua.create_table().map_err(told)?;

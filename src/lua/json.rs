@@ -29,6 +29,17 @@ pub struct Fault {
     pub what: String,
 }
 
+impl Fault {
+    /// What is wrong, without the line and column: for text that nobody saw as it was read.
+    #[must_use]
+    pub fn without_position(&self) -> &str {
+        match self.what.rfind(" at line ") {
+            Some(end) => &self.what[..end],
+            None => &self.what,
+        }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.place.is_empty() {

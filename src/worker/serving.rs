@@ -151,7 +151,7 @@ fn parameters(state: &State, params: Option<&Json>) -> Result<Value, Refusal> {
     json::decode(state.lua(), text.as_bytes()).map_err(|fault| {
         Refusal::new(
             ErrorCode::BadRequest,
-            format!("the parameters are {}", fault.what),
+            format!("the parameters are {}", fault.without_position()),
         )
     })
 }

@@ -182,6 +182,12 @@ fn broken_documents_are_errors() {
         assert!(fault.what.starts_with("not readable as JSON: "), "{fault}");
     }
     assert!(decode(&lua(), b"\"\xff\"").is_err());
+    let wide = decode(&lua(), br#"{"v":12345678901234567890}"#).expect_err("too wide");
+    assert!(wide.what.contains(" at line 1 column "), "{wide}");
+    assert_eq!(
+        wide.without_position(),
+        "not readable as JSON: the integer 12345678901234567890 does not fit Lua's 64 bits; send it as a string"
+    );
 }
 
 /// Run with `cargo test --release -- --ignored --nocapture json_speed`.
