@@ -19,6 +19,10 @@ use crate::lua::state::{Bounds, State, new_state};
 use crate::lua::{Context, log};
 use crate::proto::ids::{Generation, ScriptName};
 
+/// Said once, where a script reads and standard input is empty.
+const NO_DAEMON: &str = "run has no daemon: io.read hears nothing, for standard input is empty; \
+    give it lines, or put the script into scripts/ and start it";
+
 /// Runs a file until it ends. The exit code is 0, or 1 after an error, or what `os.exit` was given.
 ///
 /// # Errors
@@ -104,8 +108,14 @@ async fn feed(host: Rc<Host>) -> std::convert::Infallible {
             }
         }
     });
+    let mut heard = false;
     while let Some(bytes) = receiver.recv().await {
+        heard = true;
         host.inbox.push(&bytes);
+    }
+    if !heard {
+        // A script that talks to the daemon would else fail at a nil that nothing explains.
+        log::line("note", NO_DAEMON);
     }
     host.inbox.end();
     std::future::pending().await

@@ -53,6 +53,9 @@ fn run_ends_as_the_script_ends() {
         assert_eq!(bad.stdout, "");
         bad.expect_stderr(place);
     }
+    home.run(&["run", "good.lua"])
+        .expect_code(1)
+        .expect_stderr("note: run has no daemon: io.read hears nothing");
     home.run(&["run", "leaves.lua"]).expect_code(7);
     home.run(&["run", "nowhere.lua"])
         .expect_code(1)
