@@ -76,9 +76,10 @@ fn print_stored(
     }
     let Some(lines) = lines else {
         for earlier in rotated(path) {
-            output.bytes(&read_whole(&earlier).map_err(|error| unreadable(&earlier, &error))?)?;
+            let text = read_whole(&earlier).map_err(|error| unreadable(&earlier, &error))?;
+            print(output, &text)?;
         }
-        return output.bytes(&current_text);
+        return print(output, &current_text);
     };
     let mut text = current_text;
     for earlier in rotated(path).iter().rev() {
@@ -89,7 +90,22 @@ fn print_stored(
         before.append(&mut text);
         text = before;
     }
-    output.bytes(last_lines(&text, lines))
+    print(output, last_lines(&text, lines))
+}
+
+/// With `--json` each line is an object: `{"line": "..."}`.
+fn print(output: &Output, text: &[u8]) -> Result<(), Failure> {
+    if !output.json {
+        return output.bytes(text);
+    }
+    let body = text.strip_suffix(b"\n").unwrap_or(text);
+    if text.is_empty() {
+        return Ok(());
+    }
+    for line in body.split(|byte| *byte == b'\n') {
+        output.json(&serde_json::json!({ "line": String::from_utf8_lossy(line) }))?;
+    }
+    Ok(())
 }
 
 fn last_lines(text: &[u8], lines: usize) -> &[u8] {
@@ -217,7 +233,7 @@ fn follow(output: &Output, path: &Path, log: Option<Followed>) -> Result<(), Fai
         if text.is_empty() {
             std::thread::sleep(LOOK_EVERY);
         } else {
-            output.bytes(&text)?;
+            print(output, &text)?;
         }
     }
 }

@@ -222,6 +222,9 @@ fn logs_are_printed_and_followed() {
             .ok()
             .contains("talker has loaded")
     });
+    let json = home.run(&["--json", "logs", "-n", "1", "talker"]).json();
+    let line = json["line"].as_str().expect("a line");
+    assert!(line.ends_with("talker has loaded"), "{line}");
     let mut follower = home.moonkeep(&["logs", "-f", "talker"]).spawn();
     let stdout = follower.stdout.take().expect("piped");
     let lines = lines_of(stdout);
