@@ -51,7 +51,7 @@ pub(crate) fn run(globals: &Globals, output: &Output, args: &Args) -> Result<Exi
     let home = Home::at(folder).map_err(|error| cannot("resolve", folder, &error))?;
     if output.json {
         output.json(&serde_json::json!({ "home": home.root(), "created": made }))?;
-    } else {
+    } else if !output.quiet {
         tell(output, &home, folder, &made)?;
     }
     if let Err(why) = trust::read(&home.config(), limits::CONFIG_BYTES) {
