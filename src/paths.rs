@@ -68,13 +68,26 @@ impl Home {
         let dirs = directories::ProjectDirs::from("", "", "moonkeep")
             .context("no home folder is known for this user; name one with --home DIR")?;
         let folder = dirs.data_dir();
-        make_private(folder).with_context(|| {
+        if folder.is_relative() {
+            bail!(
+                "$HOME is not an absolute path, so your own home would be {}; correct $HOME, or name a home with --home DIR",
+                folder.display()
+            );
+        }
+        // With its scripts/, which makes it a home.
+        make_private(&folder.join("scripts")).with_context(|| {
             format!(
                 "cannot create {}; name another home with --home DIR",
                 folder.display()
             )
         })?;
         Home::at(folder).with_context(|| format!("{} cannot be resolved", folder.display()))
+    }
+
+    /// Whether something in the folder says that it is a home: `moonkeep.toml` or `scripts/`.
+    #[must_use]
+    pub fn is_one(&self) -> bool {
+        self.config().exists() || self.scripts().is_dir()
     }
 
     #[must_use]

@@ -17,7 +17,7 @@ use crate::scripts;
 use super::Globals;
 use super::exit::{Exit, Failure};
 use super::output::Output;
-use super::up::not_started;
+use super::up::{no_home, not_started};
 
 pub(crate) use crate::client::Patience;
 
@@ -331,6 +331,9 @@ impl<'a> Talk<'a> {
             ),
             Some(Holder::Starting) => {
                 format!("the daemon of {home} is still starting. Wait a moment and try again")
+            }
+            None if !self.home.is_one() => {
+                format!("Daemon not running: {}", no_home(&self.home))
             }
             None => {
                 let stale = match daemon::clean_stale(&self.home) {

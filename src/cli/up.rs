@@ -21,6 +21,9 @@ pub(crate) struct Args {
 
 pub(crate) fn run(globals: &Globals, output: &Output, args: &Args) -> Result<Exit, Failure> {
     let home = globals.home()?;
+    if !home.is_one() {
+        return Err(Failure::new(Exit::Failed, no_home(&home)));
+    }
     // Later a faulty file keeps the one before; now there is none, and defaults could allow too much.
     scripts::load_config(&home).map_err(|fault| Failure::new(Exit::Failed, fault))?;
     if args.detach {
@@ -28,6 +31,16 @@ pub(crate) fn run(globals: &Globals, output: &Output, args: &Args) -> Result<Exi
     } else {
         foreground(output, &home)
     }
+}
+
+/// The folder exists, but nothing in it says that scripts should run here.
+pub(crate) fn no_home(home: &Home) -> String {
+    let root = home.root();
+    format!(
+        "{} is no home: it has neither moonkeep.toml nor scripts/. Create one with: moonkeep init {}",
+        root.display(),
+        shell_words::quote(&root.to_string_lossy())
+    )
 }
 
 fn foreground(output: &Output, home: &Home) -> Result<Exit, Failure> {
@@ -73,6 +86,9 @@ fn tell(output: &Output, report: &Report, status: Option<&Status>) -> Result<(),
     if output.json {
         return output.json(report);
     }
+    if output.quiet {
+        return Ok(());
+    }
     let running = output.paint(Paint::Good, "running");
     output.line(&format!(
         "moonkeep is {running} (pid {}, uuid {})",
@@ -89,6 +105,12 @@ fn tell(output: &Output, report: &Report, status: Option<&Status>) -> Result<(),
         let error = script.last_error.as_deref().unwrap_or(&script.state);
         let name = output.paint(Paint::Bad, &script.name);
         output.line(&format!("  {name}: {}", output.shown(error.trim_end())))?;
+    }
+    if report.ready + report.failed == 0 {
+        let scripts = report.home.join("scripts").display().to_string();
+        output.note(&format!(
+            "No scripts yet. Put a .lua file or an executable into {scripts}"
+        ));
     }
     if report.failed > 0 && status.is_none() {
         output.note("What is wrong says: moonkeep status");

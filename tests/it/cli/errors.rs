@@ -123,6 +123,28 @@ fn a_home_that_is_none_is_told() {
 }
 
 #[test]
+fn a_folder_that_is_no_home_is_not_served() {
+    let home = Home::new();
+    let folder = home.user();
+    let place = folder.display().to_string();
+    for (arguments, code) in [(&["up"][..], 1), (&["up", "-d"], 1), (&["status"], 69)] {
+        let words = [&["--home", &place], arguments].concat();
+        let text = said(&home, &words, code);
+        let part = format!(
+            "{place} is no home: it has neither moonkeep.toml nor scripts/. Create one with: moonkeep init"
+        );
+        assert!(text.contains(&part), "{text}");
+    }
+    home.moonkeep(&["status"])
+        .without_env("MOONKEEP_HOME")
+        .env("HOME", "somewhere")
+        .folder(&folder)
+        .run()
+        .expect_code(1)
+        .expect_stderr("$HOME is not an absolute path");
+}
+
+#[test]
 fn a_faulty_configuration_stops_the_start_with_its_line() {
     for (config, part) in [
         (

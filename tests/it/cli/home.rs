@@ -64,6 +64,32 @@ fn init_stock_copies_every_script() {
 }
 
 #[test]
+fn quiet_commands_print_only_results_and_errors() {
+    let home = Home::new();
+    for arguments in [&["-q", "init", "lab"][..], &["-q", "up", "-d"]] {
+        let finished = home.run(arguments).expect_code(0);
+        assert_eq!(
+            format!("{}{}", finished.stdout, finished.stderr),
+            "",
+            "{arguments:?}"
+        );
+    }
+    home.run(&["down"]).ok();
+}
+
+#[test]
+fn the_own_home_of_a_user_says_where_scripts_go() {
+    let home = Home::new();
+    let own = |arguments: &[&str]| {
+        let program = home.moonkeep(arguments).without_env("MOONKEEP_HOME");
+        program.folder(&home.user()).run().expect_code(0)
+    };
+    let scripts = home.user().join(".local/share/moonkeep/scripts");
+    own(&["up", "-d"]).expect_stderr(&format!("executable into {}", scripts.display()));
+    own(&["down"]);
+}
+
+#[test]
 fn version_and_help_go_to_stdout() {
     let home = Home::new();
     let version = env!("CARGO_PKG_VERSION");
