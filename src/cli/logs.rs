@@ -212,6 +212,8 @@ impl Followed {
 /// Prints what is added, across rotations, for ever.
 fn follow(output: &Output, path: &Path, log: Option<Followed>) -> Result<(), Failure> {
     let mut log = log;
+    // The begin of a line whose end is not written yet: an object holds a whole line.
+    let mut begun = Vec::new();
     loop {
         let look = |log: &mut Option<Followed>| -> io::Result<Vec<u8>> {
             let Some(open) = log else {
@@ -233,7 +235,14 @@ fn follow(output: &Output, path: &Path, log: Option<Followed>) -> Result<(), Fai
         if text.is_empty() {
             std::thread::sleep(LOOK_EVERY);
         } else {
-            print(output, &text)?;
+            begun.extend(text);
+            let whole = match memchr::memrchr(b'\n', &begun) {
+                Some(end) if output.json => end + 1,
+                None if output.json => 0,
+                Some(_) | None => begun.len(),
+            };
+            print(output, &begun[..whole])?;
+            begun.drain(..whole);
         }
     }
 }
