@@ -42,6 +42,8 @@ impl Bell {
 mod tests {
     use std::rc::Rc;
 
+    use tokio::task::JoinSet;
+
     use super::*;
 
     #[tokio::test(flavor = "local")]
@@ -50,13 +52,21 @@ mod tests {
         bell.ring();
         bell.ring();
         bell.heard().await;
-        let waits = tokio::task::spawn_local({
+        let mut waits = JoinSet::new();
+        waits.spawn_local({
             let bell = Rc::clone(&bell);
             async move { bell.heard().await }
         });
         tokio::task::yield_now().await;
-        assert!(!waits.is_finished(), "one ring was heard already");
+        assert!(
+            waits.try_join_next().is_none(),
+            "one ring was heard already"
+        );
         bell.ring();
-        waits.await.expect("it was woken");
+        waits
+            .join_next()
+            .await
+            .expect("it waits")
+            .expect("it was woken");
     }
 }

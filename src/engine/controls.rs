@@ -141,12 +141,12 @@ impl Engine {
     }
 
     pub(super) fn looked(&mut self, look: u64) {
-        while let Some(looking) = self
-            .controls
-            .looking
-            .pop_front_if(|looking| looking.look <= look)
-        {
-            self.carry_out(looking);
+        let due =
+            |waiting: &VecDeque<Looking>| waiting.front().is_some_and(|first| first.look <= look);
+        while due(&self.controls.looking) {
+            if let Some(looking) = self.controls.looking.pop_front() {
+                self.carry_out(looking);
+            }
         }
     }
 

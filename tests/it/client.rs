@@ -1,7 +1,7 @@
 //! The client library and what the command line makes of it: reconnect, resend, restart notices.
 
 use std::future::Future;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::time::{Duration, Instant};
 
 use moonkeep::client::wire::{Client, ConnectOptions, RequestOptions, Status};
@@ -143,13 +143,18 @@ fn the_shell_warns_of_a_restart_with_both_uuids() {
     let old = home.status()["uuid"].as_str().expect("a uuid").to_owned();
     let mut shell = home.moonkeep(&["shell"]).spawn();
     let mut typed = shell.stdin.take().expect("piped");
-    writeln!(typed, "ping").expect("the shell reads");
-    wait_until("the shell has connected", || home.status()["clients"] == 2);
+    let mut shown = BufReader::new(shell.stdout.take().expect("piped")).lines();
+    let mut answer_of_ping = || {
+        writeln!(typed, "ping").expect("the shell reads");
+        let line = shown.next().expect("an answer").expect("text");
+        assert!(line.starts_with("pong "), "{line}");
+    };
+    // Answered, not only connected: a daemon that dies during the handshake was never there.
+    answer_of_ping();
     daemon.kill();
     let _daemon = home.up();
     let new = home.status()["uuid"].as_str().expect("a uuid").to_owned();
-    writeln!(typed, "ping").expect("the shell reads");
-    wait_until("the shell is back", || home.status()["clients"] == 2);
+    answer_of_ping();
     drop(typed);
     let output = shell.wait_with_output().expect("our own child");
     let said = String::from_utf8_lossy(&output.stderr);

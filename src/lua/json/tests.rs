@@ -41,81 +41,84 @@ fn values_are_written_as_json_says_them() {
     }
 }
 
+/// What JSON cannot say, and how the error begins.
+const REFUSED: &[(&str, &str)] = &[
+    (
+        "{ users = { {}, {}, { name = print } } }",
+        "error result.users[3].name: a function cannot be written",
+    ),
+    ("0/0", "error result: "),
+    ("{ x = math.huge }", "error result.x: inf is no JSON number"),
+    (
+        "{ 1, 2, k = 'v' }",
+        "error result: a table with keys of both kinds",
+    ),
+    (
+        "{ k = 'v', [5] = 1 }",
+        "error result: a table with keys of both kinds",
+    ),
+    (
+        "{ 1, nil, 3 }",
+        "error result: an array with gaps: positions 1 and 3 are filled, 2 is not; put json.null",
+    ),
+    (
+        "{ [1] = 1, [5] = 2 }",
+        "error result: an array with gaps: positions 1 and 5 are filled, 2 to 4 are not",
+    ),
+    (
+        "{ nil, 2 }",
+        "error result: an array with gaps: position 2 is filled, 1 is not",
+    ),
+    (
+        "{ 1, [0] = 1 }",
+        "error result: an array with the position 0: arrays begin at 1",
+    ),
+    (
+        "{ [3] = 1 }",
+        "error result: a table whose first position is empty",
+    ),
+    (
+        "{ [1.5] = 1 }",
+        "error result: a table with keys of both kinds, or of one that JSON lacks (the key 1.5)",
+    ),
+    (
+        "{ [true] = 1 }",
+        "error result: a table with keys of both kinds",
+    ),
+    (
+        "'\\xff'",
+        "error result: a string that is not UTF-8 from its byte 1",
+    ),
+    (
+        "{ ['a\\xff'] = 1 }",
+        "error result: a key: a string that is not UTF-8 from its byte 2",
+    ),
+    (
+        "{ a = { ['b c'] = { io.stdout } } }",
+        "error result.a[\"b c\"][1]: a userdata",
+    ),
+    (
+        "(function() local t = {} t.t = t return t end)()",
+        "error result.t: a table that contains itself",
+    ),
+    (
+        "(function() local t = {} for _ = 1, 70 do t = { t } end return t end)()",
+        "error result",
+    ),
+    (
+        "(function() local t = {} for i = 1, 200000 do t[i] = 1 end return t end)()",
+        "error result[100000]: more than 100000",
+    ),
+    ("('x'):rep(2^20) .. 'y'", "\"xxx"),
+    (
+        "{ ('x'):rep(2^20), 1 }",
+        "error result[2]: more than 1048576 bytes",
+    ),
+];
+
 #[test]
 fn what_json_cannot_say_is_an_error_with_its_place() {
-    for (source, expected) in [
-        (
-            "{ users = { {}, {}, { name = print } } }",
-            "error result.users[3].name: a function cannot be written",
-        ),
-        ("0/0", "error result: "),
-        ("{ x = math.huge }", "error result.x: inf is no JSON number"),
-        (
-            "{ 1, 2, k = 'v' }",
-            "error result: a table with keys of both kinds",
-        ),
-        (
-            "{ k = 'v', [5] = 1 }",
-            "error result: a table with keys of both kinds",
-        ),
-        (
-            "{ 1, nil, 3 }",
-            "error result: an array with gaps: positions 1 and 3 are filled, 2 is not; put json.null",
-        ),
-        (
-            "{ [1] = 1, [5] = 2 }",
-            "error result: an array with gaps: positions 1 and 5 are filled, 2 to 4 are not",
-        ),
-        (
-            "{ nil, 2 }",
-            "error result: an array with gaps: position 2 is filled, 1 is not",
-        ),
-        (
-            "{ 1, [0] = 1 }",
-            "error result: an array with the position 0: arrays begin at 1",
-        ),
-        (
-            "{ [3] = 1 }",
-            "error result: a table whose first position is empty",
-        ),
-        (
-            "{ [1.5] = 1 }",
-            "error result: a table with keys of both kinds, or of one that JSON lacks (the key 1.5)",
-        ),
-        (
-            "{ [true] = 1 }",
-            "error result: a table with keys of both kinds",
-        ),
-        (
-            "'\\xff'",
-            "error result: a string that is not UTF-8 from its byte 1",
-        ),
-        (
-            "{ ['a\\xff'] = 1 }",
-            "error result: a key: a string that is not UTF-8 from its byte 2",
-        ),
-        (
-            "{ a = { ['b c'] = { io.stdout } } }",
-            "error result.a[\"b c\"][1]: a userdata",
-        ),
-        (
-            "(function() local t = {} t.t = t return t end)()",
-            "error result.t: a table that contains itself",
-        ),
-        (
-            "(function() local t = {} for _ = 1, 70 do t = { t } end return t end)()",
-            "error result",
-        ),
-        (
-            "(function() local t = {} for i = 1, 200000 do t[i] = 1 end return t end)()",
-            "error result[100000]: more than 100000",
-        ),
-        ("('x'):rep(2^20) .. 'y'", "\"xxx"),
-        (
-            "{ ('x'):rep(2^20), 1 }",
-            "error result[2]: more than 1048576 bytes",
-        ),
-    ] {
+    for (source, expected) in REFUSED {
         let got = written(source);
         assert!(
             got.starts_with(expected),
