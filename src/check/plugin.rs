@@ -16,7 +16,7 @@ use crate::lua::arguments::Named;
 use crate::lua::errors::{self, Failure};
 use crate::lua::modules::misuse;
 use crate::lua::state::{Bounds, State, new_state};
-use crate::lua::{Context, MODULES};
+use crate::lua::{Context, MODULES, own};
 use crate::proto::ids::{Generation, ScriptName};
 
 /// Where a plugin's text comes from.
@@ -103,8 +103,7 @@ pub async fn load(
         ..Draft::default()
     }));
     let freeze = globals(state.lua(), &draft, home).map_err(failure)?;
-    let text = source.read().map_err(|why| failure(misuse(why)))?;
-    let chunk = state.load_text(&text, &format!("@{shown}"))?;
+    let chunk = source.compile(&state, &format!("@{shown}"))?;
     let deadline = Instant::now() + limits::PLUGIN_LOAD_TIMEOUT;
     let said = Said::default();
     state.lua().set_app_data(said.clone());
@@ -185,6 +184,16 @@ impl Source {
         }
     }
 
+    fn compile(&self, state: &State, name: &str) -> Result<Function, Failure> {
+        match self {
+            Source::Stock { text, .. } => state.load_own(text, name),
+            Source::File(_) => {
+                let text = self.read().map_err(|why| failure(misuse(why)))?;
+                state.load_text(&text, name)
+            }
+        }
+    }
+
     /// The text.
     ///
     /// # Errors
@@ -246,9 +255,7 @@ fn globals(lua: &Lua, draft: &Rc<RefCell<Draft>>, home: &Path) -> mlua::Result<F
             modules.raw_set(short, module.name)?;
         }
     }
-    lua.load(include_str!("prelude.lua"))
-        .set_name(errors::INTERNAL_CHUNK)
-        .call((modules, say))
+    own::load(lua, errors::INTERNAL_CHUNK, include_str!("prelude.lua"))?.call((modules, say))
 }
 
 fn open(draft: &Draft, what: &str) -> mlua::Result<()> {

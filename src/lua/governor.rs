@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use mlua::{HookTriggers, Lua, VmState};
 
-use super::errors;
+use super::errors::{self, Failure};
 use crate::limits;
 
 /// Time for `<close>` variables of a function that is being dropped. Nobody else runs meanwhile.
@@ -24,10 +24,29 @@ pub(super) struct Killed {
     pub(super) traceback: String,
 }
 
+/// Above this share of the memory limit the hook notes where the script is: when Lua runs out of memory, its stack
+/// is gone before anybody can look.
+const WATCHED_SHARE: usize = 2;
+
+/// A stack of so many calls is a recursion without end.
+const DEEP: usize = 10_000;
+
+/// Where a function was when it had used much of its memory.
+#[derive(Clone, Debug)]
+pub(super) struct Swollen {
+    /// `scripts/x.lua:7`, if that could be told.
+    pub(super) place: Option<String>,
+    /// Its calls are nested more than [`DEEP`] levels.
+    pub(super) deep: bool,
+}
+
 /// What the hook knows of the function that runs now. One for each Lua state.
 #[derive(Debug)]
 pub(super) struct Governor {
     enabled: bool,
+    /// Lua's memory limit, in bytes.
+    memory: usize,
+    swollen: RefCell<Option<Swollen>>,
     slice_end: Cell<Instant>,
     deadline: Cell<Option<Instant>>,
     /// How many of the script's own coroutines are running inside each other. Only at 0 does a yield reach us.
@@ -39,9 +58,11 @@ pub(super) struct Governor {
 
 impl Governor {
     /// Sets the hook. Before any chunk is loaded: coroutines inherit the hook when they are made.
-    pub(super) fn install(lua: &Lua, enabled: bool) -> mlua::Result<Rc<Self>> {
+    pub(super) fn install(lua: &Lua, enabled: bool, memory: usize) -> mlua::Result<Rc<Self>> {
         let governor = Rc::new(Governor {
             enabled,
+            memory,
+            swollen: RefCell::new(None),
             slice_end: Cell::new(Instant::now()),
             deadline: Cell::new(None),
             depth: Cell::new(0),
@@ -75,6 +96,11 @@ impl Governor {
             self.arm(lua, 1)?;
             return Err(time_is_up());
         }
+        if lua.used_memory() > self.memory / WATCHED_SHARE {
+            let deep = lua.inspect_stack(DEEP, |_| ()).is_some();
+            let place = errors::place(lua, 0);
+            *self.swollen.borrow_mut() = Some(Swollen { place, deep });
+        }
         if self.depth.get() == 0 && now >= self.slice_end.get() {
             self.sliced.set(true);
             return Ok(VmState::Yield);
@@ -82,11 +108,12 @@ impl Governor {
         Ok(VmState::Continue)
     }
 
-    /// A function's turn begins.
-    pub(super) fn enter(&self, deadline: Option<Instant>) {
+    /// A function's turn begins. `swollen`: what was noted in the slice before.
+    pub(super) fn enter(&self, deadline: Option<Instant>, swollen: Option<Swollen>) {
         self.deadline.set(deadline);
         self.depth.set(0);
         self.sliced.set(false);
+        *self.swollen.borrow_mut() = swollen;
         if self.enabled {
             self.slice_end.set(Instant::now() + limits::TIME_SLICE);
         }
@@ -102,6 +129,33 @@ impl Governor {
             let _ = self.arm(lua, limits::HOOK_INSTRUCTIONS);
         }
         killed
+    }
+
+    /// The error of a function for which there was no memory.
+    pub(super) fn out_of_memory(&self) -> Failure {
+        let swollen = self.take_swollen();
+        let place = swollen
+            .as_ref()
+            .and_then(|swollen| swollen.place.as_ref())
+            .map_or_else(String::new, |place| format!("{place}: "));
+        let limit = self.memory / (1024 * 1024);
+        let message = if swollen.is_some_and(|swollen| swollen.deep) {
+            format!(
+                "{place}stack overflow: calls are nested more than {DEEP} levels deep, for which there is not enough memory \
+                 (the script's Lua state may have {limit} MiB); let the recursion end, or raise limits.memory"
+            )
+        } else {
+            format!(
+                "{place}not enough memory: the script's Lua state may have {limit} MiB; keep less at a time, or raise \
+                 limits.memory"
+            )
+        };
+        Failure::told(message)
+    }
+
+    /// What was noted about memory in the turn that just ended.
+    pub(super) fn take_swollen(&self) -> Option<Swollen> {
+        self.swollen.borrow_mut().take()
     }
 
     /// Whether the turn that just ended was cut short by the hook: the function is not waiting, it computes.

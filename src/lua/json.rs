@@ -71,7 +71,7 @@ fn array_metatable(lua: &Lua) -> mlua::Result<Table> {
     lua.named_registry_value(ARRAY_KEY)
 }
 
-/// Writes one value as a validated line of JSON. `root` begins the places of errors.
+/// Writes one value as a line of JSON. `root` begins the places of errors.
 ///
 /// # Errors
 /// The first thing that JSON cannot say, with its place.
@@ -81,10 +81,7 @@ pub fn to_json(lua: &Lua, root: &str, value: &Value) -> Result<Json, Fault> {
         place: root.to_owned(),
         what: error.to_string(),
     })?;
-    Json::parse(text).map_err(|error| Fault {
-        place: root.to_owned(),
-        what: error.to_string(),
-    })
+    Ok(Json::written(text))
 }
 
 /// `moonkeep.json`.

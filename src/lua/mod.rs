@@ -15,6 +15,7 @@ pub mod http;
 pub mod json;
 pub(crate) mod log;
 pub mod modules;
+pub(crate) mod own;
 pub mod process;
 pub mod reference;
 pub mod request;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use mlua::{Function, Lua, Table, Value};
 
 use super::errors::{self, ApiError};
-use super::{Context, Module, request};
+use super::{Context, Module, own, request};
 
 /// api.lua's functions.
 #[derive(Clone, Debug)]
@@ -25,16 +25,18 @@ impl Guards {
             lua.create_function(|_, (name, module, key): (mlua::LuaString, Table, Value)| {
                 Ok(unknown(&name.to_string_lossy(), &module, &key))
             })?;
-        let (guard, seal, call, serve) = lua
-            .load(include_str!("api.lua"))
-            .set_name(errors::INTERNAL_CHUNK)
-            .call::<(Function, Function, Function, Function)>((
-                convert,
-                unknown,
-                capture.clone(),
-                request::part(lua)?,
-                request::left(lua)?,
-            ))?;
+        let (guard, seal, call, serve) = own::load(
+            lua,
+            errors::INTERNAL_CHUNK,
+            include_str!("api.lua"),
+        )?
+        .call::<(Function, Function, Function, Function)>((
+            convert,
+            unknown,
+            capture.clone(),
+            request::part(lua)?,
+            request::left(lua)?,
+        ))?;
         Ok((Guards { guard, seal }, call, serve))
     }
 

@@ -12,7 +12,7 @@ use mlua::{Lua, Table, Value};
 
 use super::modules::Guards;
 use super::state::Sources;
-use super::{Context, MODULES, errors};
+use super::{Context, MODULES, errors, own};
 use crate::limits;
 
 /// LuaRocks' trees of pure Lua, after the home's `lib/`.
@@ -74,8 +74,7 @@ pub(super) fn install(
                 }
             },
         )?;
-    lua.load(include_str!("require.lua"))
-        .set_name(errors::INTERNAL_CHUNK)
+    own::load(lua, errors::INTERNAL_CHUNK, include_str!("require.lua"))?
         .call::<()>((find, read, builtin, wait, searchpath))
 }
 

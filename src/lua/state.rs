@@ -13,9 +13,9 @@ use std::time::Instant;
 use mlua::{Function, IntoLuaMulti, Lua, LuaOptions, MultiValue, StdLib, Value};
 
 use super::errors::{self, Failure, Parcel};
-use super::governor::{Governor, Killed};
+use super::governor::{Governor, Killed, Swollen};
 use super::request::Request;
-use super::{Context, json, log, modules, require, stdio};
+use super::{Context, json, log, modules, own, require, stdio};
 use crate::limits;
 use crate::proto::messages::LoadedFile;
 
@@ -42,7 +42,10 @@ impl Default for Bounds {
 
 /// A state and what governs it. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct State {
+pub struct State(Rc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     lua: Lua,
     governor: Rc<Governor>,
     /// `call(f, ...)` of api.lua.
@@ -75,7 +78,9 @@ pub fn new_state(context: &Rc<Context>, bounds: Bounds) -> mlua::Result<State> {
     let options = LuaOptions::new().thread_pool_size(bounds.concurrency);
     let lua = Lua::new_with(libraries, options)?;
     lua.set_memory_limit(bounds.memory)?;
-    let governor = Governor::install(&lua, bounds.preempt)?;
+    // What is made here lives as long as the state: looking for garbage among it would be in vain.
+    lua.gc_stop();
+    let governor = Governor::install(&lua, bounds.preempt, bounds.memory)?;
     json::prepare(&lua)?;
     let sources = Rc::new(Sources {
         home: context.home.clone(),
@@ -88,25 +93,26 @@ pub fn new_state(context: &Rc<Context>, bounds: Bounds) -> mlua::Result<State> {
     log::install_print(&lua)?;
     stdio::install(&lua)?;
     require::install(&lua, context, guards, &sources)?;
-    Ok(State {
+    lua.gc_restart();
+    Ok(State(Rc::new(Parts {
         lua,
         governor,
         trampoline,
         server,
         sources,
-    })
+    })))
 }
 
 impl State {
     #[must_use]
     pub fn lua(&self) -> &Lua {
-        &self.lua
+        &self.0.lua
     }
 
     /// Bytes that Lua uses.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.lua.used_memory()
+        self.0.lua.used_memory()
     }
 
     /// Reads the script's file once, notes its hash, compiles what was read. The chunk is named after its path,
@@ -115,10 +121,10 @@ impl State {
     /// # Errors
     /// If it cannot be read, is too large, or is no Lua: with file and line.
     pub fn load_file(&self, path: &Path) -> Result<Function, Failure> {
-        let source = self.sources.read(path).map_err(Failure::told)?;
-        require::prefer_own_folder(&self.lua, path)
+        let source = self.0.sources.read(path).map_err(Failure::told)?;
+        require::prefer_own_folder(&self.0.lua, path)
             .map_err(|error| Failure::told(errors::explain(&error).0))?;
-        self.load_text(&source, &self.sources.chunk_name(path))
+        self.load_text(&source, &self.0.sources.chunk_name(path))
     }
 
     /// Compiles text; `name` as in Lua: `@file` or `=name`.
@@ -126,12 +132,21 @@ impl State {
     /// # Errors
     /// If it is no Lua: with the line.
     pub fn load_text(&self, source: &[u8], name: &str) -> Result<Function, Failure> {
-        self.lua
+        self.0
+            .lua
             .load(require::without_shebang(source))
             .set_name(name)
             .set_mode(mlua::chunk::ChunkMode::Text)
             .into_function()
             .map_err(|error| Failure::told(errors::explain(&error).0))
+    }
+
+    /// As [`State::load_text`], for a text of our own.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub(crate) fn load_own(&self, text: &'static str, name: &str) -> Result<Function, Failure> {
+        own::load(&self.0.lua, name, text).map_err(|error| Failure::told(errors::explain(&error).0))
     }
 
     /// Calls a function of the script as a coroutine of its own. Nothing happens before the first poll.
@@ -144,12 +159,12 @@ impl State {
         args: impl IntoLuaMulti,
         deadline: Option<Instant>,
     ) -> Run {
-        self.start(&self.trampoline, (function, args), deadline)
+        self.start(&self.0.trampoline, (function, args), deadline)
     }
 
     /// Calls a handler. As [`State::run`].
     pub fn serve(&self, function: &Function, request: Request, deadline: Instant) -> Run {
-        self.start(&self.server, (function, request), Some(deadline))
+        self.start(&self.0.server, (function, request), Some(deadline))
     }
 
     fn start(
@@ -158,7 +173,7 @@ impl State {
         (function, args): (&Function, impl IntoLuaMulti),
         deadline: Option<Instant>,
     ) -> Run {
-        let call = args.into_lua_multi(&self.lua).map(|mut all| {
+        let call = args.into_lua_multi(&self.0.lua).map(|mut all| {
             all.push_front(Value::Function(function.clone()));
             through.call_async(all)
         });
@@ -166,6 +181,7 @@ impl State {
             state: self.clone(),
             call: call.ok(),
             deadline,
+            swollen: None,
             timer: None,
         }
     }
@@ -174,9 +190,9 @@ impl State {
     /// some later allocation, which may be that of an innocent function.
     fn recover<T>(&self, outcome: &Result<T, Failure>) {
         if outcome.as_ref().is_err_and(Failure::is_out_of_memory) {
-            self.governor.closing(&self.lua, || {
+            self.0.governor.closing(&self.0.lua, || {
                 // If this too lacks memory, the next call says so.
-                let _ = self.lua.gc_collect();
+                let _ = self.0.lua.gc_collect();
             });
         }
     }
@@ -184,8 +200,8 @@ impl State {
     /// Everything that was loaded or looked for in vain so far, in that order; `None` if the last call had it all.
     #[must_use]
     pub fn newly_loaded(&self) -> Option<Vec<LoadedFile>> {
-        let loaded = self.sources.loaded.borrow();
-        let known = self.sources.reported.replace(loaded.len());
+        let loaded = self.0.sources.loaded.borrow();
+        let known = self.0.sources.reported.replace(loaded.len());
         (known < loaded.len()).then(|| loaded.clone())
     }
 }
@@ -196,6 +212,8 @@ pub struct Run {
     state: State,
     call: Option<mlua::function::AsyncCallFuture<MultiValue>>,
     deadline: Option<Instant>,
+    /// What the hook noted in the slice before.
+    swollen: Option<Swollen>,
     timer: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
@@ -210,7 +228,10 @@ impl std::fmt::Debug for Run {
 impl Run {
     fn stop(&mut self) {
         if let Some(call) = self.call.take() {
-            self.state.governor.closing(&self.state.lua, || drop(call));
+            self.state
+                .0
+                .governor
+                .closing(&self.state.0.lua, || drop(call));
         }
     }
 
@@ -234,13 +255,16 @@ impl Run {
         context: &mut std::task::Context<'_>,
         killed: Option<Killed>,
     ) -> Poll<Failure> {
-        if killed.is_some() || (self.is_late() && !self.state.governor.was_sliced()) {
+        if killed.is_some() || (self.is_late() && !self.state.0.governor.was_sliced()) {
             return Poll::Ready(self.timed_out(killed));
+        }
+        if self.state.0.governor.was_sliced() {
+            self.swollen = self.state.0.governor.take_swollen();
         }
         let Some(deadline) = self.deadline else {
             return Poll::Pending;
         };
-        if self.state.governor.was_sliced() {
+        if self.state.0.governor.was_sliced() {
             // Its waker has been called: it goes on in a moment, and the hook looks at the deadline.
             return Poll::Pending;
         }
@@ -258,18 +282,20 @@ impl Future for Run {
     fn poll(self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let Some(call) = this.call.as_mut() else {
-            return Poll::Ready(Err(Failure::told(
-                "there is not enough memory to call a function",
-            )));
+            return Poll::Ready(Err(this.state.0.governor.out_of_memory()));
         };
-        this.state.governor.enter(this.deadline);
+        this.state
+            .0
+            .governor
+            .enter(this.deadline, this.swollen.take());
         let turn = Pin::new(call).poll(context);
-        let killed = this.state.governor.leave(&this.state.lua);
+        let killed = this.state.0.governor.leave(&this.state.0.lua);
         match turn {
             Poll::Pending => this.pending(context, killed).map(Err),
             Poll::Ready(result) => {
                 this.call = None;
-                let outcome = outcome(result, killed);
+                let memory = || this.state.0.governor.out_of_memory();
+                let outcome = outcome(result, killed, memory);
                 this.state.recover(&outcome);
                 Poll::Ready(outcome)
             }
@@ -287,12 +313,14 @@ impl Drop for Run {
 fn outcome(
     result: mlua::Result<MultiValue>,
     killed: Option<Killed>,
+    out_of_memory: impl FnOnce() -> Failure,
 ) -> Result<MultiValue, Failure> {
     let raised = match result {
         Ok(mut values) => match values.pop_front() {
             Some(Value::Boolean(true)) => return Ok(values),
-            _failed => unpack(values.pop_front()),
+            _failed => unpack(values.pop_front(), out_of_memory),
         },
+        Err(mlua::Error::MemoryError(_)) => out_of_memory(),
         Err(error) => Failure::told(errors::explain(&error).0),
     };
     Err(match killed {
@@ -305,17 +333,22 @@ fn outcome(
 }
 
 /// A parcel, or, where even the message handler failed, whatever Lua left.
-fn unpack(value: Option<Value>) -> Failure {
+fn unpack(value: Option<Value>, out_of_memory: impl FnOnce() -> Failure) -> Failure {
     match value {
         Some(Value::UserData(data)) => match data.borrow::<Parcel>() {
             Ok(parcel) => Failure::Raised(parcel.0.clone()),
             Err(error) => Failure::told(error.to_string()),
         },
         Some(Value::Error(error)) => Failure::told(errors::explain(&error).0),
+        // Lua has one ready, as it cannot make any other then; no message handler is called for it.
+        Some(Value::String(text)) if text.as_bytes() == OUT_OF_MEMORY => out_of_memory(),
         Some(other) => Failure::told(other.to_string().unwrap_or_default()),
         None => Failure::told("an error without a value"),
     }
 }
+
+/// What Lua raises when memory is short.
+const OUT_OF_MEMORY: &[u8] = b"not enough memory";
 
 /// The message handler of every call from outside.
 fn capture(lua: &Lua) -> mlua::Result<Function> {
@@ -347,17 +380,15 @@ fn shim_coroutines(lua: &Lua, governor: &Rc<Governor>) -> mlua::Result<()> {
         let governor = Rc::clone(governor);
         lua.create_function(move |_, ()| Ok(governor.is_stopping()))?
     };
-    lua.load(include_str!("coroutine.lua"))
-        .set_name(errors::SHIM_CHUNK)
-        .call::<()>((
-            Lua::poll_pending(),
-            deeper,
-            shallower,
-            note,
-            noted,
-            traceback,
-            stopped,
-        ))
+    own::load(lua, errors::SHIM_CHUNK, include_str!("coroutine.lua"))?.call::<()>((
+        Lua::poll_pending(),
+        deeper,
+        shallower,
+        note,
+        noted,
+        traceback,
+        stopped,
+    ))
 }
 
 impl Sources {

@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::errors::{self, ApiError};
 use super::host::{Host, Surroundings};
+use super::own;
 use crate::limits;
 
 /// Most output of a command that `io.popen` keeps, in bytes.
@@ -62,17 +63,15 @@ pub(super) fn install(lua: &Lua) -> mlua::Result<()> {
                 Err(problem) => (Value::Nil, Value::Nil, Value::Nil, problem).into_multi(&lua),
             }
         })?;
-    lua.load(include_str!("io.lua"))
-        .set_name(errors::INTERNAL_CHUNK)
-        .call::<()>((
-            read_line,
-            read_count,
-            read_all,
-            writer(lua)?,
-            write_log,
-            is_pipe,
-            popen,
-        ))?;
+    own::load(lua, errors::INTERNAL_CHUNK, include_str!("io.lua"))?.call::<()>((
+        read_line,
+        read_count,
+        read_all,
+        writer(lua)?,
+        write_log,
+        is_pipe,
+        popen,
+    ))?;
     install_os(lua)
 }
 

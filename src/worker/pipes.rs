@@ -2,10 +2,13 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context as Turn, Poll, Waker};
 
 use anyhow::Context;
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::stdio::{dup2_stdin, dup2_stdout, stderr, stdin, stdout};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::unix::pipe::{Receiver, Sender};
 
 use crate::limits;
@@ -84,11 +87,10 @@ impl Pipes {
         let early = std::mem::take(&mut self.early);
         let mut bytes = early.as_slice();
         if early.is_empty() {
-            let count = match self.receiver.try_read(&mut self.buffer) {
-                Ok(0) => return Input::End,
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Input::Nothing,
-                Err(_) => return Input::End,
+            let count = match read_now(&mut self.receiver, &mut self.buffer) {
+                Poll::Ready(Ok(0) | Err(_)) => return Input::End,
+                Poll::Ready(Ok(count)) => count,
+                Poll::Pending => return Input::Nothing,
             };
             bytes = &self.buffer[..count];
         }
@@ -106,11 +108,10 @@ impl Pipes {
     pub(super) async fn first_line(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
         loop {
             self.readable().await?;
-            let count = match self.receiver.try_read(&mut self.buffer) {
-                Ok(0) => return Ok(None),
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Err(error) => return Err(error).context("cannot read the daemon's first line"),
+            let count = match read_now(&mut self.receiver, &mut self.buffer) {
+                Poll::Ready(Ok(0)) => return Ok(None),
+                Poll::Ready(count) => count.context("cannot read the daemon's first line")?,
+                Poll::Pending => continue,
             };
             let mut bytes = &self.buffer[..count];
             match self.framer.next(&mut bytes) {
@@ -180,4 +181,15 @@ impl Pipes {
         };
         let _ = tokio::time::timeout(limits::WRITE_DEADLINE, all).await;
     }
+}
+
+/// What is there now. Unlike `try_read`, this knows from a read that did not fill the buffer that the pipe is
+/// empty, so that no second read has to find that out.
+fn read_now(receiver: &mut Receiver, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    let mut room = ReadBuf::new(buffer);
+    // Nobody needs to be woken: whoever waits does so in `readable`.
+    let mut nobody = Turn::from_waker(Waker::noop());
+    Pin::new(receiver)
+        .poll_read(&mut nobody, &mut room)
+        .map_ok(|()| room.filled().len())
 }

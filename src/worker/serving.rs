@@ -26,6 +26,8 @@ use crate::proto::messages::{Body, Dispatch, ErrorCode, Json, Payload, Refusal, 
 #[derive(Debug, Default)]
 pub(super) struct Serving {
     running: RefCell<BTreeMap<Ticket, oneshot::Sender<()>>>,
+    /// Where a result is written before its line; kept for its memory.
+    scratch: RefCell<Vec<u8>>,
 }
 
 impl Serving {
@@ -52,24 +54,83 @@ impl Serving {
     ) {
         let mut nobody = Context::from_waker(Waker::noop());
         if let Poll::Ready(result) = Pin::new(&mut run).poll(&mut nobody) {
-            return end(host, ticket, body(state, &what, result));
+            return self.finish(host, state, ticket, &what, result);
         }
         let (stop, stopped) = oneshot::channel();
         self.running.borrow_mut().insert(ticket, stop);
         let (serving, state, outer) = (Rc::clone(self), state.clone(), Rc::clone(host));
         host.start(async move {
-            let body = tokio::select! {
+            let result = tokio::select! {
                 // Both arms may be dropped: stopping a run is what dropping it means.
                 biased;
-                result = &mut run => body(&state, &what, result),
+                result = &mut run => Some(result),
                 Ok(()) = stopped => {
                     drop(run);
-                    Body::Error(Refusal::new(ErrorCode::Cancelled, "the request was cancelled while it ran; what it had done by then stays done"))
+                    None
                 }
             };
             serving.running.borrow_mut().remove(&ticket);
-            end(&outer, ticket, body);
+            match result {
+                Some(result) => serving.finish(&outer, &state, ticket, &what, result),
+                None => end(&outer, ticket, Body::Error(Refusal::new(ErrorCode::Cancelled, "the request was cancelled while it ran; what it had done by then stays done"))),
+            }
         });
+    }
+
+    /// Ends a ticket with what its function returned or raised.
+    fn finish(
+        &self,
+        host: &Host,
+        state: &State,
+        ticket: Ticket,
+        what: &What,
+        result: Result<MultiValue, Failure>,
+    ) {
+        let written = match (what, result) {
+            (_, Err(failure)) => Err(failure.refusal(&what.to_string())),
+            (What::Eval, Ok(values)) => {
+                return end(
+                    host,
+                    ticket,
+                    Body::Ok {
+                        result: Payload::Json(shown(state, &values)),
+                        replayed: false,
+                    },
+                );
+            }
+            (What::Handler(_), Ok(values)) => self.write(state, what, &values),
+        };
+        match written {
+            Err(refusal) => end(host, ticket, Body::Error(refusal)),
+            Ok(bytes) => {
+                push(host, ticket, |out| {
+                    codec::encode_result(ticket, &bytes, out);
+                });
+                self.keep(bytes);
+            }
+        }
+    }
+
+    /// The result as JSON, in the scratch buffer: writing walks Lua's tables, and what runs then (a finalizer) may
+    /// itself send lines.
+    fn write(&self, state: &State, what: &What, values: &MultiValue) -> Result<Vec<u8>, Refusal> {
+        let value = values.front().unwrap_or(&Value::Nil);
+        let mut bytes = self.scratch.take();
+        let written = json::encode_into(state.lua(), "result", value, &mut bytes);
+        match written {
+            Ok(()) => Ok(bytes),
+            Err(fault) => Err(Refusal::new(
+                ErrorCode::ScriptError,
+                format!("{what} returned what JSON cannot say: {fault}"),
+            )),
+        }
+    }
+
+    fn keep(&self, mut scratch: Vec<u8>) {
+        if scratch.capacity() <= limits::READ_BYTES {
+            scratch.clear();
+            self.scratch.replace(scratch);
+        }
     }
 
     /// Stops a request, if it still runs. Its end follows.
@@ -182,29 +243,6 @@ fn compile(state: &State, code: &str) -> Result<mlua::Function, Refusal> {
         .map_err(|failure| failure.refusal("the code"))
 }
 
-fn body(state: &State, what: &What, result: Result<MultiValue, Failure>) -> Body {
-    let result = match (what, result) {
-        (_, Err(failure)) => Err(failure.refusal(&what.to_string())),
-        (What::Handler(_), Ok(values)) => {
-            let value = values.front().unwrap_or(&Value::Nil);
-            json::to_json(state.lua(), "result", value).map_err(|fault| {
-                Refusal::new(
-                    ErrorCode::ScriptError,
-                    format!("{what} returned what JSON cannot say: {fault}"),
-                )
-            })
-        }
-        (What::Eval, Ok(values)) => Ok(shown(state, &values)),
-    };
-    match result {
-        Ok(json) => Body::Ok {
-            result: Payload::Json(json),
-            replayed: false,
-        },
-        Err(refusal) => Body::Error(refusal),
-    }
-}
-
 /// What `eval` gives: one value as it is, several as an array; what JSON cannot say as text.
 fn shown(state: &State, values: &MultiValue) -> Json {
     let lua = state.lua();
@@ -231,11 +269,17 @@ fn shown(state: &State, values: &MultiValue) -> Json {
     }
 }
 
-/// Ends a ticket. A result that makes too long a line becomes an error.
 fn end(host: &Host, ticket: Ticket, body: Body) {
+    push(host, ticket, |out| {
+        codec::encode_outcome(ticket, &body, out);
+    });
+}
+
+/// Sends the end of a ticket. A result that makes too long a line becomes an error.
+fn push(host: &Host, ticket: Ticket, write: impl FnOnce(&mut Vec<u8>)) {
     host.outbox.push(|out| {
         let start = out.len();
-        codec::encode_outcome(ticket, &body, out);
+        write(out);
         if out.len() - start > limits::LINE_BYTES {
             out.truncate(start);
             let refusal = Refusal::new(

@@ -34,7 +34,8 @@ impl Outbox {
 
     /// Waits until there is something to write. Cancel safe.
     pub async fn filled(&self) {
-        if self.bytes.borrow().is_empty() {
+        // A notice of bytes that have left already is passed over.
+        while self.bytes.borrow().is_empty() {
             self.filled.notified().await;
         }
     }

@@ -9,21 +9,25 @@ fn state() -> State {
 }
 
 fn state_in(home: &Path) -> State {
+    state_within(home, Bounds::default())
+}
+
+fn state_within(home: &Path, bounds: Bounds) -> State {
     let context = Rc::new(Context {
         script: ScriptName::new("test").expect("a name"),
         generation: Generation(1),
         home: home.to_owned(),
         state_dir: home.join("state/scripts/test"),
     });
-    let state = new_state(&context, Bounds::default()).expect("a state");
+    let state = new_state(&context, bounds).expect("a state");
     let sleep = state
-        .lua
+        .lua()
         .create_async_function(|_, seconds: f64| async move {
             tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
             Ok(seconds)
         })
         .expect("a function");
-    state.lua.globals().set("sleep", sleep).expect("set");
+    state.lua().globals().set("sleep", sleep).expect("set");
     state
 }
 
@@ -156,7 +160,7 @@ fn dropping_a_call_closes_its_variables_and_what_nested_coroutines_wait_for() {
     }
     let told = Rc::clone(&dropped);
     let forever = state
-        .lua
+        .lua()
         .create_async_function(move |_, ()| {
             let told = Told(Rc::clone(&told));
             async move {
@@ -166,7 +170,7 @@ fn dropping_a_call_closes_its_variables_and_what_nested_coroutines_wait_for() {
             }
         })
         .expect("a function");
-    state.lua.globals().set("forever", forever).expect("set");
+    state.lua().globals().set("forever", forever).expect("set");
     let source = b"local c <close> = setmetatable({}, { __close = function() closed = true end }) \
                    coroutine.wrap(function() coroutine.wrap(forever)() end)()";
     let chunk = state.load_text(source, "=x").expect("loads");
@@ -178,7 +182,7 @@ fn dropping_a_call_closes_its_variables_and_what_nested_coroutines_wait_for() {
         dropped.get(),
         "the future of the innermost coroutine is dropped at once"
     );
-    assert!(state.lua.globals().get::<bool>("closed").expect("set"));
+    assert!(state.lua().globals().get::<bool>("closed").expect("set"));
 }
 
 #[test]
@@ -298,9 +302,12 @@ fn memory_ends_in_an_error_and_the_state_lives() {
         )
         .expect("loads");
     let failure = in_runtime(state.run(&bomb, (), None)).expect_err("memory");
+    let text = failure.to_string();
     assert!(
-        failure.to_string().contains("not enough memory"),
-        "{failure}"
+        text.contains("not enough memory: ")
+            && text.contains("128 MiB")
+            && text.contains("limits.memory"),
+        "{text}"
     );
     let left = state.memory();
     assert!(
@@ -459,4 +466,36 @@ fn the_battery_ends_within_its_time() {
     }
     let fine = state.load_text(b"return 1 + 1", "=y").expect("loads");
     in_runtime(state.run(&fine, (), None)).expect("the state works");
+}
+
+#[test]
+fn recursion_without_end_is_told_as_such_with_its_line() {
+    let failure =
+        run("local function f()\n return 1 + f()\nend\nreturn f()").expect_err("too deep");
+    let text = failure.to_string();
+    assert!(
+        text.starts_with("scripts/x.lua:2: stack overflow"),
+        "{text}"
+    );
+}
+
+#[test]
+fn recursion_that_takes_all_memory_is_told_as_recursion() {
+    let bounds = Bounds {
+        memory: 8 * 1024 * 1024,
+        ..Bounds::default()
+    };
+    let state = state_within(Path::new("/nowhere"), bounds);
+    let chunk = state
+        .load_text(
+            b"local function f()\n return 1 + f()\nend\nreturn f()",
+            "@scripts/x.lua",
+        )
+        .expect("loads");
+    let failure = in_runtime(state.run(&chunk, (), None)).expect_err("too deep");
+    let text = failure.to_string();
+    assert!(
+        text.starts_with("scripts/x.lua:2: stack overflow: ") && text.contains("8 MiB"),
+        "{text}"
+    );
 }

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | client to daemon | [`decode_client`] | [`encode_question`] |
 //! | daemon to client | [`decode_answer`] | [`encode_answer`] |
-//! | worker to daemon | [`decode_worker`] | [`encode_notice`], [`encode_outcome`], [`encode_question`] |
+//! | worker to daemon | [`decode_worker`] | [`encode_notice`], [`encode_outcome`], [`encode_result`], [`encode_question`] |
 //! | daemon to worker | [`decode_daemon`] | [`encode_to_worker`] |
 //! | executables | [`Outcomes`] | [`encode_text_request`], [`encode_legacy_request`] |
 
@@ -32,7 +32,9 @@ pub use commands::{COMMANDS, Spec, complete};
 pub use executables::{Joined, Outcomes, encode_legacy_request, encode_text_request};
 pub use notices::encode_notice;
 pub use questions::encode_question;
-pub use worker::{FromDaemon, decode_daemon, decode_worker, encode_outcome, encode_to_worker};
+pub use worker::{
+    FromDaemon, decode_daemon, decode_worker, encode_outcome, encode_result, encode_to_worker,
+};
 
 use super::ids::RequestId;
 use super::messages::{Command, Encoding, ErrorCode, FromClient, Malformed, Question, Refusal};

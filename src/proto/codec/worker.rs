@@ -233,6 +233,17 @@ pub fn encode_outcome(ticket: Ticket, body: &Body, out: &mut Vec<u8>) {
     object.end_line();
 }
 
+/// As [`encode_outcome`] of an `Ok`, for a result that is one value of JSON on one line already.
+pub fn encode_result(ticket: Ticket, result: &[u8], out: &mut Vec<u8>) {
+    let mut object = write::Object::new(out);
+    object
+        .ticket(ticket)
+        .raw("status", "\"ok\"")
+        .key("result")
+        .extend_from_slice(result);
+    object.end_line();
+}
+
 /// Reads a line of a worker, given without its newline.
 #[must_use]
 pub fn decode_worker(line: &[u8]) -> FromWorker {
