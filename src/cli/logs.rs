@@ -9,6 +9,7 @@ use std::time::Duration;
 use flate2::read::MultiGzDecoder;
 use rustix::fs::OFlags;
 
+use crate::daemon::logs;
 use crate::limits;
 use crate::paths::Home;
 use crate::proto::ids::ScriptName;
@@ -119,23 +120,7 @@ fn last_lines(text: &[u8], lines: usize) -> &[u8] {
 
 /// The predecessors of a log, `NAME.log.N` or `NAME.log.N.gz`, oldest first.
 fn rotated(path: &Path) -> Vec<PathBuf> {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-        return Vec::new();
-    };
-    let name = name.to_string_lossy().into_owned();
-    let Ok(entries) = fs::read_dir(folder) else {
-        return Vec::new();
-    };
-    let number = |path: &PathBuf| -> Option<u64> {
-        let file = path.file_name()?.to_str()?;
-        let rest = file.strip_prefix(&name)?.strip_prefix('.')?;
-        rest.strip_suffix(".gz").unwrap_or(rest).parse().ok()
-    };
-    let mut found: Vec<(u64, PathBuf)> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter_map(|path| Some((number(&path)?, path)))
-        .collect();
-    found.sort();
+    let mut found = logs::rotated(path);
     // While one is being compressed it is there twice.
     found.dedup_by_key(|(number, _)| *number);
     found.into_iter().map(|(_, path)| path).collect()

@@ -21,7 +21,7 @@ use crate::engine::alphabet::Level;
 use crate::paths::Home;
 use crate::proto::ids::WorkerId;
 
-pub(crate) use rotate::open_plain;
+pub(crate) use rotate::{open_plain, rotated};
 pub use tail::tail;
 
 /// Chunks on their way to the thread, each at most one read.

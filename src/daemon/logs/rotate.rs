@@ -107,7 +107,7 @@ fn numbered(path: &Path, number: u64) -> PathBuf {
 }
 
 /// The predecessors of a log, compressed or not, oldest first.
-pub(super) fn rotated(path: &Path) -> Vec<(u64, PathBuf)> {
+pub(crate) fn rotated(path: &Path) -> Vec<(u64, PathBuf)> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str()))
     else {
         return Vec::new();
