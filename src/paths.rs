@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
+use crate::proto::ids::{DaemonId, WorkerId};
+
 /// Name of the configuration file that makes a folder a home.
 pub const CONFIG_FILE: &str = "moonkeep.toml";
 /// Names a home without `--home`.
@@ -133,6 +135,27 @@ impl Home {
     #[must_use]
     pub fn script_state(&self, script: &str) -> PathBuf {
         self.state().join("scripts").join(script)
+    }
+    /// Locked, shared, by each worker of a script for as long as it lives.
+    #[must_use]
+    pub fn script_lock(&self, script: &str) -> PathBuf {
+        self.state().join("scripts").join(format!("{script}.lock"))
+    }
+    /// What the daemon knows of requests, and survives it.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.state().join("journal.db")
+    }
+    /// The workers' outcome records, a file for each worker.
+    #[must_use]
+    pub fn outcomes(&self) -> PathBuf {
+        self.state().join("outcomes")
+    }
+    /// The outcome record of one worker of one daemon.
+    #[must_use]
+    pub fn outcome(&self, daemon: DaemonId, worker: &WorkerId) -> PathBuf {
+        self.outcomes()
+            .join(format!("{}.{}.{daemon}", worker.script, worker.generation))
     }
     /// The daemon's own log, and with a name a script's.
     #[must_use]

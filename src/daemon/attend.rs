@@ -131,6 +131,8 @@ impl Attendant {
             worker: worker.clone(),
             exit,
             stderr,
+            // Read by the journal's part, which is to come.
+            outcomes: crate::engine::records::Outcomes::default(),
         });
     }
 }

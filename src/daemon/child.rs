@@ -19,7 +19,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use crate::engine::alphabet::{Exit, Kill, ScriptKind, ScriptSpec};
 use crate::options::Protocol;
 use crate::paths::{self, HOME_VARIABLE, Home};
-use crate::proto::ids::WorkerId;
+use crate::proto::ids::{DaemonId, WorkerId};
 use crate::proto::messages::{Json, Setup};
 use crate::worker::ROLE;
 
@@ -51,6 +51,7 @@ pub(super) struct Ends {
 #[derive(Debug)]
 pub(super) struct Nursery {
     home: Home,
+    daemon: DaemonId,
     socket: PathBuf,
     program: PathBuf,
 }
@@ -58,9 +59,10 @@ pub(super) struct Nursery {
 impl Nursery {
     /// # Errors
     /// If the system does not say where our own program is.
-    pub(super) fn new(home: &Home) -> anyhow::Result<Self> {
+    pub(super) fn new(home: &Home, daemon: DaemonId) -> anyhow::Result<Self> {
         Ok(Nursery {
             home: home.clone(),
+            daemon,
             socket: home.runtime().socket(),
             program: std::env::current_exe()
                 .context("the system does not say where this program is; is /proc mounted?")?,
@@ -126,6 +128,8 @@ impl Nursery {
             encoding: spec.settings.encoder,
             legacy: spec.settings.protocol == Protocol::Legacy,
             handover,
+            outcomes: self.home.outcome(self.daemon, worker),
+            lock: self.home.script_lock(worker.script.as_str()),
         }
     }
 

@@ -67,6 +67,8 @@ impl Hands {
             Effect::Signal { worker, kill } => self.signal(&worker, kill),
             Effect::ReadLog { ask, script, lines } => self.read_log(ask, script.as_ref(), lines),
             Effect::Rescan { look } => self.watch.look(look),
+            // The journal's part, which is to come.
+            Effect::Journal { .. } | Effect::DropOutcomes { .. } => {}
             Effect::Follow { script, files } => self.watch.follow(&script, files),
             Effect::Note { level, text } => self.logs.note(level, text),
             Effect::Settled { ready, failed } => return Then::Report(Settled { ready, failed }),

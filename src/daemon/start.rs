@@ -103,7 +103,7 @@ async fn serve(
             scratch,
             sessions: gate.sessions(),
             workers: std::collections::HashMap::new(),
-            nursery: Nursery::new(home)?,
+            nursery: Nursery::new(home, identity.daemon)?,
             watch: watch.clone(),
             tasks: JoinSet::new(),
             unflushed: Vec::new(),

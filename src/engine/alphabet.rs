@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::options::Settings;
+use super::records::{JournalFault, Mark, Outcomes, Record, Recovered};
+use crate::options::{Durability, Settings};
 use crate::proto::ids::{ClientId, DaemonId, ScriptName, SessionId, WorkerId};
 use crate::proto::messages::{Answer, FromClient, FromWorker, Json, ToWorker};
 
@@ -149,12 +150,31 @@ pub enum Input {
         worker: WorkerId,
         message: FromWorker,
     },
-    /// The process has been waited for, and its group is gone. `stderr` holds the last lines.
+    /// The process has been waited for, and its group is gone. `stderr` holds the last lines, `outcomes` what
+    /// the worker wrote into its record.
     Exited {
         worker: WorkerId,
         exit: Exit,
         stderr: Vec<String>,
+        #[serde(default)]
+        outcomes: Outcomes,
     },
+    /// What the journal holds of earlier daemons. Before everything else, at most once.
+    Recovered(Box<Recovered>),
+    /// The last worker of an earlier daemon that ran this script is gone; what it wrote down.
+    Freed {
+        script: ScriptName,
+        outcomes: Outcomes,
+    },
+    /// All records up to `written` survive the daemon's death, all up to `synced` a power loss too. After a
+    /// fault this says that the journal works again.
+    Journaled {
+        written: Mark,
+        synced: Mark,
+    },
+    /// The journal cannot take records now. What it was given stays in its hands, and is written in order
+    /// as soon as that works again.
+    JournalFailed(JournalFault),
     /// The text that [`Effect::ReadLog`] asked for.
     LogRead {
         ask: LogAsk,
@@ -198,6 +218,16 @@ pub enum Effect {
     },
     Resume {
         peer: Peer,
+    },
+    /// Write this down. [`Input::Journaled`] says when it is safe; `level` says what safe means.
+    Journal {
+        mark: Mark,
+        level: Durability,
+        record: Record,
+    },
+    /// Everything in this worker's outcome record is in the journal: the record may go.
+    DropOutcomes {
+        worker: WorkerId,
     },
     /// Start a process for this worker and write its `Setup` line.
     Spawn {

@@ -132,6 +132,7 @@ impl Engine {
             id: request.id.clone(),
             client: request.client,
             timeout: until.since(self.now),
+            record: false,
         });
         worker.asker.sent(message.cost(), self.now);
         self.effects.push_back(Effect::ToWorker {

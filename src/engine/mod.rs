@@ -6,6 +6,7 @@
 //!
 //! | file | its one matter |
 //! |---|---|
+//! | [`records`] | what the journal is told and tells |
 //! | [`alphabet`] | everything that can happen, everything that can be wanted |
 //! | `commands`, `view` | what each command leads to; what is shown |
 //! | `calls`, `coalesce`, `delivery` | how a request is admitted, shared, or known already |
@@ -37,6 +38,7 @@ mod leaving;
 mod lifecycle;
 mod random;
 mod rate;
+pub mod records;
 mod refusals;
 mod reload;
 mod replay;

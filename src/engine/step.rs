@@ -58,10 +58,16 @@ impl Engine {
                 self.exited(&worker, None, text);
             }
             Input::FromWorker { worker, message } => self.worker_says(&worker, message),
+            // Taken in by the delivery part, which is to come.
+            Input::Recovered(_)
+            | Input::Freed { .. }
+            | Input::Journaled { .. }
+            | Input::JournalFailed(_) => {}
             Input::Exited {
                 worker,
                 exit,
                 stderr,
+                ..
             } => {
                 let text = exit_text(exit, &stderr);
                 self.exited(&worker, Some(exit), text);

@@ -193,6 +193,7 @@ impl World {
             worker: id.clone(),
             exit,
             stderr: Vec::new(),
+            outcomes: crate::engine::records::Outcomes::default(),
         });
     }
 

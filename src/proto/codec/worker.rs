@@ -115,6 +115,7 @@ fn write_dispatch(object: &mut write::Object<'_>, dispatch: &Dispatch) {
         object.raw_string("client", client.0.hyphenated().encode_lower(&mut text));
     }
     object.seconds("timeout", Some(dispatch.timeout));
+    object.maybe_raw("record", dispatch.record.then_some("true"));
 }
 
 /// Once a worker, so serde may do it. Paths that are not UTF-8 are written lossily: such a home does not work.
@@ -124,6 +125,8 @@ fn write_setup(object: &mut write::Object<'_>, setup: &Setup) {
         home: readable(&setup.home),
         socket: readable(&setup.socket),
         path: readable(&setup.path),
+        outcomes: readable(&setup.outcomes),
+        lock: readable(&setup.lock),
         ..setup.clone()
     };
     let json = Json::of(&setup);
@@ -213,6 +216,7 @@ fn read_dispatch(command: &str, fields: &Fields<'_>) -> Result<Dispatch, Refusal
         timeout: fields
             .seconds(Field::Timeout)?
             .unwrap_or(limits::REQUEST_TIMEOUT),
+        record: fields.parsed(Field::Record)?.unwrap_or(false),
     })
 }
 

@@ -94,6 +94,8 @@ pub struct Dispatch {
     pub client: Option<ClientId>,
     /// What is left of the request's time.
     pub timeout: Duration,
+    /// The worker writes its beginning and its end into its outcome record, under the key of `id`.
+    pub record: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -144,6 +146,10 @@ pub struct Setup {
     pub legacy: bool,
     /// What the generation before handed over.
     pub handover: Option<Json>,
+    /// The file that this worker makes and writes its outcomes into.
+    pub outcomes: PathBuf,
+    /// The file on which it holds a shared lock for as long as it lives.
+    pub lock: PathBuf,
 }
 
 /// What comes from a worker.

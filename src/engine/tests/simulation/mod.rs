@@ -129,6 +129,8 @@ impl World {
             | Effect::Resume { .. }
             | Effect::Follow { .. }
             | Effect::Note { .. }
+            | Effect::Journal { .. }
+            | Effect::DropOutcomes { .. }
             | Effect::Settled { .. } => {}
         }
     }

@@ -241,6 +241,7 @@ impl World {
                     worker,
                     exit,
                     stderr,
+                    outcomes: crate::engine::records::Outcomes::default(),
                 });
             }
             Doing::Ask => self.worker_asks(index),

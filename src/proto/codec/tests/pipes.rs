@@ -23,6 +23,7 @@ fn dispatch(work: Work) -> Dispatch {
         id: Some(RequestId::number(5)),
         client: Some(ClientId(Uuid::from_u128(3))),
         timeout: Duration::from_micros(4_990_001),
+        record: true,
     }
 }
 
@@ -50,6 +51,8 @@ fn setup() -> Setup {
         encoding: Encoding::Json,
         legacy: false,
         handover: Some(Json::parse("{\"n\":[1]}").unwrap()),
+        outcomes: PathBuf::from("/home/state/outcomes/s.x.3"),
+        lock: PathBuf::from("/home/state/scripts/s.lock"),
     }
 }
 

@@ -28,6 +28,7 @@ impl Case {
             id: None,
             client: None,
             timeout: Duration::from_secs(5),
+            record: false,
         };
         self.translator.request(dispatch, &self.child, &self.daemon);
         taken(&self.child)
