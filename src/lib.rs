@@ -26,4 +26,5 @@ pub mod paths;
 pub mod proto;
 pub mod scripts;
 mod sys;
+pub mod weakenings;
 pub mod worker;

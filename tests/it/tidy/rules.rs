@@ -17,7 +17,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("sys", &["limits"]),
     ("proto", &["limits"]),
     ("options", &["limits", "proto"]),
-    ("engine", &["limits", "proto", "options"]),
+    ("weakenings", &[]),
+    ("engine", &["limits", "proto", "options", "weakenings"]),
     ("paths", &["limits", "sys"]),
     (
         "scripts",
@@ -27,7 +28,15 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("lua", &["limits", "proto", "options", "paths", "sys"]),
     (
         "worker",
-        &["limits", "proto", "options", "paths", "sys", "lua"],
+        &[
+            "limits",
+            "proto",
+            "options",
+            "paths",
+            "sys",
+            "lua",
+            "weakenings",
+        ],
     ),
     (
         "check",
@@ -38,7 +47,15 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
-            "limits", "proto", "options", "engine", "paths", "scripts", "sys", "worker",
+            "limits",
+            "proto",
+            "options",
+            "engine",
+            "paths",
+            "scripts",
+            "sys",
+            "worker",
+            "weakenings",
         ],
     ),
     (
