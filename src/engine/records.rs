@@ -4,7 +4,7 @@
 //! worker, `accepted`, an answer) until [`Input::Journaled`](super::alphabet::Input::Journaled) says that the
 //! mark is safe at the record's level. The journal keeps the records' order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::options::Durability;
 use crate::proto::ids::{ClientId, Generation, ScriptName};
 use crate::proto::messages::{Body, Delivery, Work};
+pub use crate::proto::outcome::Outcomes;
 
 /// Counts the journal's records, from 1. Minted by the engine, of one daemon's life.
 #[derive(
@@ -91,16 +92,6 @@ pub struct Entry {
     /// How often it was given to a worker.
     pub starts: u32,
     pub state: EntryState,
-}
-
-/// What the workers of one script wrote into their outcome records: facts, not decisions.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Outcomes {
-    /// Received by a worker. A request that was sent and is not in here never began, if `complete`.
-    pub began: BTreeSet<Uuid>,
-    pub ended: BTreeMap<Uuid, Body>,
-    /// The records were found and read whole (a torn last line is no fault: it was never finished).
-    pub complete: bool,
 }
 
 /// What a daemon finds of its predecessors. Handed in before anything else.

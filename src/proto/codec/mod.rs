@@ -10,6 +10,7 @@
 //! | daemon to client | [`decode_answer`] | [`encode_answer`] |
 //! | worker to daemon | [`decode_worker`] | [`encode_notice`], [`encode_outcome`], [`encode_result`], [`encode_question`] |
 //! | daemon to worker | [`decode_daemon`] | [`encode_to_worker`] |
+//! | outcome records | [`decode_body`] | [`encode_body`], [`encode_ok_body`] |
 //! | executables | [`Outcomes`] | [`encode_text_request`], [`encode_legacy_request`] |
 
 mod answers;
@@ -33,7 +34,8 @@ pub use executables::{Joined, Outcomes, encode_legacy_request, encode_text_reque
 pub use notices::encode_notice;
 pub use questions::encode_question;
 pub use worker::{
-    FromDaemon, decode_daemon, decode_worker, encode_outcome, encode_result, encode_to_worker,
+    FromDaemon, decode_body, decode_daemon, decode_worker, encode_body, encode_ok_body,
+    encode_outcome, encode_result, encode_to_worker,
 };
 
 use super::ids::RequestId;

@@ -248,6 +248,33 @@ pub fn encode_result(ticket: Ticket, result: &[u8], out: &mut Vec<u8>) {
     object.end_line();
 }
 
+/// Appends an end as one JSON object, without a ticket and without a newline: what an outcome record keeps.
+pub fn encode_body(body: &Body, out: &mut Vec<u8>) {
+    let mut object = write::Object::new(out);
+    answers::write_body(&mut object, body);
+    object.end();
+}
+
+/// As [`encode_body`] of an `Ok`, for a result that is one value of JSON on one line already.
+pub fn encode_ok_body(result: &[u8], out: &mut Vec<u8>) {
+    let mut object = write::Object::new(out);
+    object
+        .raw("status", "\"ok\"")
+        .key("result")
+        .extend_from_slice(result);
+    object.end();
+}
+
+/// Reads what [`encode_body`] wrote.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn decode_body(text: &str) -> Result<Body, Refusal> {
+    let mut fields = Fields::default();
+    json::read(text, &mut fields)?;
+    answers::read_body(&fields)
+}
+
 /// Reads a line of a worker, given without its newline.
 #[must_use]
 pub fn decode_worker(line: &[u8]) -> FromWorker {
