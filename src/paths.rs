@@ -16,6 +16,15 @@ pub const CONFIG_FILE: &str = "moonkeep.toml";
 /// Names a home without `--home`.
 pub const HOME_VARIABLE: &str = "MOONKEEP_HOME";
 
+/// `off`: Landlock is left out of every sandbox, for tests and to find out whether it is in the way.
+pub const LANDLOCK_VARIABLE: &str = "MOONKEEP_LANDLOCK";
+
+/// Whether the environment says that Landlock is to be left out.
+#[must_use]
+pub fn landlock_is_off() -> bool {
+    std::env::var_os(LANDLOCK_VARIABLE).is_some_and(|value| value == "off")
+}
+
 /// A folder with scripts, plugins, state and logs; one daemon each. Always absolute and resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {

@@ -20,7 +20,7 @@ use crate::engine::alphabet::{Exit, Kill, ScriptKind, ScriptSpec};
 use crate::options::Protocol;
 use crate::paths::{self, HOME_VARIABLE, Home};
 use crate::proto::ids::{DaemonId, WorkerId};
-use crate::proto::messages::{Json, Setup};
+use crate::proto::messages::{Confinement, Json, SandboxMode, Setup};
 use crate::worker::ROLE;
 
 /// Variables that every worker gets, if the daemon has them. Nothing else passes by itself: tokens of
@@ -130,6 +130,14 @@ impl Nursery {
             handover,
             outcomes: self.home.outcome(self.daemon, worker),
             lock: self.home.script_lock(worker.script.as_str()),
+            confinement: Confinement {
+                mode: spec.settings.sandbox.unwrap_or(match spec.kind {
+                    ScriptKind::Lua => SandboxMode::On,
+                    ScriptKind::Executable => SandboxMode::Off,
+                }),
+                landlock: !paths::landlock_is_off(),
+                allow: spec.settings.allow.clone(),
+            },
         }
     }
 

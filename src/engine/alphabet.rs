@@ -111,6 +111,11 @@ pub enum Input {
         uid: u32,
         fresh: ClientId,
     },
+    /// The client is a process of this script: said right behind its `Connected`.
+    Belongs {
+        session: SessionId,
+        script: ScriptName,
+    },
     FromClient {
         session: SessionId,
         message: FromClient,

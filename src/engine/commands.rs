@@ -54,6 +54,9 @@ impl Engine {
 
     pub(super) fn question(&mut self, peer: &Peer, question: Question) {
         let manner = self.manner(peer, question.encoding, question.id);
+        if let Some(refusal) = self.control_refusal(peer, &question.command) {
+            return self.answer_at_once(peer, manner, Body::Error(refusal));
+        }
         match question.command {
             Command::Call(call) => self.call(Asked {
                 peer: peer.clone(),

@@ -10,7 +10,7 @@ use super::requests::RequestKey;
 use super::rising::Rising;
 use super::slots::Slot;
 use crate::proto::ids::{Ticket, WorkerId};
-use crate::proto::messages::{Handler, Refusal};
+use crate::proto::messages::{Handler, Refusal, Sandbox};
 
 /// How far a worker is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +71,8 @@ pub(super) struct Worker {
     pub(super) beats_missed: u32,
     pub(super) listens: Vec<String>,
     pub(super) events_missed: u64,
+    /// What it said of its confinement.
+    pub(super) sandbox: Option<Sandbox>,
     /// What it, or we, said of its end.
     pub(super) error: Option<String>,
 }
@@ -93,6 +95,7 @@ impl Worker {
             beats_missed: 0,
             listens: Vec::new(),
             events_missed: 0,
+            sandbox: None,
             error: None,
         }
     }

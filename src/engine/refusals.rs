@@ -25,6 +25,15 @@ pub(super) fn too_many_sessions() -> Refusal {
     refusal
 }
 
+pub(super) fn may_not_control(script: &ScriptName) -> Refusal {
+    Refusal::new(
+        ErrorCode::Denied,
+        format!(
+            "denied: a process of the script {script} may not start, stop, reload or evaluate scripts, nor end the daemon; if it should, write below [script.{script}] in moonkeep.toml: allow_control = true"
+        ),
+    )
+}
+
 pub(super) fn unknown_script<'a>(
     name: &ScriptName,
     known: impl Iterator<Item = &'a str>,

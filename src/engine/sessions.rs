@@ -9,8 +9,8 @@ use super::requests::RequestKey;
 use super::timers::Timer;
 use super::{Engine, refusals};
 use crate::limits;
-use crate::proto::ids::{ClientId, SessionId};
-use crate::proto::messages::{Answer, Body, Encoding, ErrorCode, Hello, Refusal};
+use crate::proto::ids::{ClientId, ScriptName, SessionId};
+use crate::proto::messages::{Answer, Body, Command, Encoding, ErrorCode, Hello, Refusal};
 
 #[derive(Debug)]
 pub(super) struct Session {
@@ -20,6 +20,8 @@ pub(super) struct Session {
     pub(super) encoding: Encoding,
     pub(super) pings: bool,
     pub(super) heard: Moment,
+    /// The script whose process it is.
+    pub(super) script: Option<ScriptName>,
 }
 
 /// Why a session ends.
@@ -52,6 +54,28 @@ impl Sessions {
     }
 }
 
+/// Whether a command changes what runs, or runs code in a script of the sender's choice.
+fn controls(command: &Command) -> bool {
+    match command {
+        Command::Control { .. } | Command::Eval { .. } | Command::Shutdown => true,
+        Command::Call(_)
+        | Command::Logs { .. }
+        | Command::Events { .. }
+        | Command::Cancel { .. }
+        | Command::Ack(_)
+        | Command::Hello(_)
+        | Command::Bye
+        | Command::Emit { .. }
+        | Command::Ping { .. }
+        | Command::Nothing
+        | Command::Status
+        | Command::List
+        | Command::Version
+        | Command::Help
+        | Command::Peers => false,
+    }
+}
+
 impl Engine {
     pub(super) fn connected(&mut self, id: SessionId, fresh: ClientId) {
         if self.sessions.table.contains_key(&id) {
@@ -77,8 +101,35 @@ impl Engine {
             encoding: Encoding::Text,
             pings: false,
             heard: self.now,
+            script: None,
         };
         self.sessions.table.insert(id, session);
+    }
+
+    /// The session's client is a process of this script.
+    pub(super) fn belongs(&mut self, id: SessionId, script: ScriptName) {
+        match self.sessions.get_mut(id) {
+            Some(session) => session.script = Some(script),
+            // It was refused at once.
+            None => {}
+        }
+    }
+
+    /// Why this peer may not send such a command: it is a process of a script, and its script may not control.
+    pub(super) fn control_refusal(&self, peer: &Peer, command: &Command) -> Option<Refusal> {
+        if !controls(command) {
+            return None;
+        }
+        let name = match peer {
+            Peer::Session(id) => self.sessions.table.get(id)?.script.as_ref()?,
+            Peer::Worker(id) => &id.script,
+        };
+        let spec = self
+            .scripts
+            .get(name)
+            .and_then(|script| script.spec.as_ref());
+        let may = spec.is_some_and(|spec| spec.settings.allow_control);
+        (!may).then(|| refusals::may_not_control(name))
     }
 
     /// `hello`: the client's own id from now on. An older session of the same client is closed.

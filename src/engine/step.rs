@@ -42,6 +42,7 @@ impl Engine {
         match input {
             Input::Tick => {}
             Input::Connected { session, fresh, .. } => self.connected(session, fresh),
+            Input::Belongs { session, script } => self.belongs(session, script),
             Input::FromClient { session, message } => self.client_says(session, message),
             Input::Gone { session, why } => self.leave(session, Leaving::Gone(why)),
             Input::Flushed { peer, cost } => self.flushed(&peer, cost),
@@ -123,6 +124,11 @@ impl Engine {
             Notice::Pong { beat, memory_bytes } => self.pong(id, beat, memory_bytes),
             Notice::Handover { state } => self.handed_over(id, state),
             Notice::Listen { patterns } => self.listen(id, patterns),
+            Notice::Confined { sandbox } => {
+                if let Some(worker) = self.worker_mut(id) {
+                    worker.sandbox = Some(sandbox);
+                }
+            }
             Notice::Failed { refusal } => {
                 if let Some(worker) = self.worker_mut(id) {
                     let text = refusal.traceback.map_or_else(

@@ -72,6 +72,7 @@ fn script_json(script: &Script) -> Value {
         "memory_bytes": shown.map(|worker| worker.memory_bytes),
         "last_error": script.last_error,
         "handlers": handlers,
+        "sandbox": shown.and_then(|worker| worker.sandbox.as_ref()),
         "allow": script.spec.as_ref().map(|spec| &spec.settings.allow),
     })
 }
@@ -112,6 +113,10 @@ fn script_line(script: &Script) -> String {
         script.in_flight(),
         script.queue.len(),
     );
+    if let Some(sandbox) = shown.and_then(|worker| worker.sandbox.as_ref()) {
+        line.push_str(" sandbox=");
+        line.push_str(sandbox.level.as_str());
+    }
     if let Some(error) = &script.last_error {
         line.push_str(" last_error=");
         line.push_str(Json::of(error).as_str());

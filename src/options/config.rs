@@ -249,7 +249,7 @@ mod tests {
             ),
             (
                 "[script.a]\nzzzzzzzzz = 5",
-                "line 2: unknown key \"zzzzzzzzz\"; known are: enabled, restart, reload, concurrency, queue, rate, timeout, ready_timeout, stop_timeout, durability, protocol, encoder, args, env, keep_children, allow.read, allow.write, allow.net, allow.unix, allow.run, allow.env, limits.memory, limits.cpu, limits.files",
+                "line 2: unknown key \"zzzzzzzzz\"; known are: enabled, restart, reload, concurrency, queue, rate, timeout, ready_timeout, stop_timeout, durability, protocol, encoder, args, env, keep_children, allow.read, allow.write, allow.net, allow.unix, allow.run, allow.env, allow_control, sandbox, limits.memory, limits.cpu, limits.files",
             ),
         ] {
             assert_eq!(error(text), expected);
@@ -269,6 +269,8 @@ mod tests {
                 assert_eq!(keys::apply(&entries, &mut settings), Ok(()), "{line}");
             }
             settings.env.clear();
+            // Its default depends on the kind of the script.
+            settings.sandbox = None;
             assert_eq!(settings, Settings::default(), "the default of {}", key.name);
         }
     }

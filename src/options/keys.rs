@@ -8,7 +8,7 @@ use toml::Value;
 
 use super::document::{Entry, Fault};
 use super::value;
-use super::{Durability, Protocol, ReloadMode, RestartPolicy, Settings};
+use super::{Durability, Protocol, ReloadMode, RestartPolicy, SandboxMode, Settings};
 use crate::limits;
 use crate::proto::messages::Encoding;
 
@@ -255,6 +255,27 @@ pub(super) const KEYS: &[Key] = &[
         set: |settings, value| {
             value::texts(value, limits::SETTING_ENTRIES, variable)
                 .map(|list| settings.allow.env = list)
+        },
+    },
+    Key {
+        name: "allow_control",
+        default: || "false".into(),
+        doc: "`true`: the script, and every process that it starts, may `start`, `stop`, `restart`, `reload`, `eval` and `shutdown`. Else these are refused as `denied`, whatever way they come.",
+        example: "allow_control = true",
+        set: |settings, value| value::boolean(value).map(|flag| settings.allow_control = flag),
+    },
+    Key {
+        name: "sandbox",
+        default: || "\"on\"".into(),
+        doc: "`\"on\"`: the kernel enforces what `allow` says, as far as it can; `status` shows how far. `\"required\"`: the script does not start where the kernel cannot (Landlock ABI 4 and seccomp). `\"off\"`: the script is an ordinary process of your user. The default for executables is `\"off\"`.",
+        example: "sandbox = \"required\"",
+        set: |settings, value| {
+            let words = [
+                ("on", SandboxMode::On),
+                ("required", SandboxMode::Required),
+                ("off", SandboxMode::Off),
+            ];
+            value::word(value, &words).map(|mode| settings.sandbox = Some(mode))
         },
     },
     Key {

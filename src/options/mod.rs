@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits;
 use crate::proto::messages::Encoding;
+pub use crate::proto::messages::{Allow, SandboxMode};
 
 /// Everything that can be set for one script: defaults, then its header, then `[script.NAME]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +45,10 @@ pub struct Settings {
     pub env: BTreeMap<String, String>,
     pub args: Vec<String>,
     pub allow: Allow,
+    /// `None`: on for Lua scripts, off for executables.
+    pub sandbox: Option<SandboxMode>,
+    /// Its processes may start, stop, reload and evaluate scripts, and end the daemon.
+    pub allow_control: bool,
     pub memory_bytes: usize,
     /// `limits.cpu = "off"` switches preemption off.
     pub preempt: bool,
@@ -70,6 +75,8 @@ impl Default for Settings {
             env: BTreeMap::new(),
             args: Vec::new(),
             allow: Allow::default(),
+            sandbox: None,
+            allow_control: false,
             memory_bytes: limits::LUA_MEMORY,
             preempt: true,
             files: limits::WORKER_FILES,
@@ -116,15 +123,4 @@ pub struct Rate {
     pub burst: u32,
     /// The time in which an empty bucket fills.
     pub period: Duration,
-}
-
-/// What a script may reach, beyond its home (read) and its state folder (write).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Allow {
-    pub read: Vec<String>,
-    pub write: Vec<String>,
-    pub net: Vec<String>,
-    pub unix: Vec<String>,
-    pub run: Vec<String>,
-    pub env: Vec<String>,
 }

@@ -380,3 +380,47 @@ fn a_malformed_line_is_answered_and_the_session_stays() {
     world.ask(one, Some("1"), Command::Nothing);
     assert_eq!(world.heard(one), ["-: error bad_request", "1: ok -"]);
 }
+
+// T16
+#[test]
+fn a_scripts_process_may_look_but_not_control_unless_it_is_allowed() {
+    let name = ScriptName::new("s").unwrap();
+    for allow_control in [false, true] {
+        let mut world = World::with_script(Settings {
+            allow_control,
+            ..Settings::default()
+        });
+        let one = world.connect();
+        world.input(Input::Belongs {
+            session: one,
+            script: name.clone(),
+        });
+        world.ask(one, Some("p"), ping());
+        world.ask(one, Some("l"), Command::List);
+        world.ask(
+            one,
+            Some("r"),
+            Command::Control {
+                verb: Verb::Stop,
+                script: Some(name.clone()),
+            },
+        );
+        world.ask(one, Some("d"), Command::Shutdown);
+        let denied = world
+            .seen
+            .iter()
+            .filter(|effect| format!("{effect:?}").contains("code: Denied"))
+            .count();
+        assert_eq!(denied, if allow_control { 0 } else { 2 });
+        let exits = world.seen.iter().any(|effect| {
+            matches!(
+                effect,
+                Effect::ToWorker {
+                    message: ToWorker::Shutdown { .. },
+                    ..
+                }
+            )
+        });
+        assert_eq!(exits, allow_control);
+    }
+}

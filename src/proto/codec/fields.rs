@@ -47,7 +47,7 @@ fields! {
     Timestamp "timestamp", Features "features", Status "status", Result "result", Part "part",
     Error "error", Replayed "replayed", Id "id", From "from", Grace "grace", Beat "beat",
     Handlers "handlers", Handover "handover", MemoryBytes "memory_bytes", Files "files",
-    State "state", Patterns "patterns", Record "record",
+    State "state", Patterns "patterns", Record "record", Sandbox "sandbox",
 }
 
 /// A value as it was written.

@@ -89,6 +89,11 @@ pub fn encode_notice(notice: &Notice, out: &mut Vec<u8>) {
                 .raw_string("command", "listen")
                 .raw("patterns", Json::of(patterns).as_str());
         }
+        Notice::Confined { sandbox } => {
+            object
+                .raw_string("command", "confined")
+                .raw("sandbox", Json::of(sandbox).as_str());
+        }
         Notice::Failed { refusal } => {
             object.raw_string("command", "failed");
             answers::write_refusal(object.key("error"), refusal);
@@ -133,6 +138,10 @@ pub(super) fn read_notice(fields: &Fields<'_>) -> Result<Option<Notice>, Refusal
         },
         "listen" => Notice::Listen {
             patterns: fields.parsed(Field::Patterns)?.unwrap_or_default(),
+        },
+        "confined" => match fields.parsed(Field::Sandbox)? {
+            Some(sandbox) => Notice::Confined { sandbox },
+            None => return Ok(None),
         },
         "failed" => Notice::Failed {
             refusal: answers::read_refusal(fields)?,

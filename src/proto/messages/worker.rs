@@ -150,6 +150,89 @@ pub struct Setup {
     pub outcomes: PathBuf,
     /// The file on which it holds a shared lock for as long as it lives.
     pub lock: PathBuf,
+    /// What the process may do, beyond what every worker may.
+    #[serde(default)]
+    pub confinement: Confinement,
+}
+
+/// How a worker is confined before it runs anything of its script.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    pub mode: SandboxMode,
+    /// `false`: Landlock is left out even where the kernel has it (`MOONKEEP_LANDLOCK=off`).
+    pub landlock: bool,
+    pub allow: Allow,
+}
+
+/// Whether a worker is confined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SandboxMode {
+    /// As far as the kernel can.
+    On,
+    /// It does not start where the kernel cannot.
+    Required,
+    #[default]
+    Off,
+}
+
+impl SandboxMode {
+    /// As it is written in a header.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SandboxMode::On => "on",
+            SandboxMode::Required => "required",
+            SandboxMode::Off => "off",
+        }
+    }
+}
+
+/// What a script may reach, beyond its home (read) and its state folder (write).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Allow {
+    pub read: Vec<String>,
+    pub write: Vec<String>,
+    pub net: Vec<String>,
+    pub unix: Vec<String>,
+    pub run: Vec<String>,
+    pub env: Vec<String>,
+}
+
+/// How a worker is confined in fact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sandbox {
+    pub mode: SandboxMode,
+    pub level: SandboxLevel,
+    /// The version of Landlock that is in force; 0: none.
+    pub landlock: u32,
+    pub seccomp: bool,
+    /// Why it is not the whole, and entries of `allow` that name nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// How much of the sandbox the kernel enforces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SandboxLevel {
+    /// Files, TCP ports, system calls.
+    Full,
+    /// Less than that: `notes` says what is missing.
+    Partial,
+    Off,
+}
+
+impl SandboxLevel {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SandboxLevel::Full => "full",
+            SandboxLevel::Partial => "partial",
+            SandboxLevel::Off => "off",
+        }
+    }
 }
 
 /// What comes from a worker.
@@ -195,6 +278,10 @@ pub enum Notice {
     /// It listens for events that fit these patterns (the whole set, replacing the one before).
     Listen {
         patterns: Vec<String>,
+    },
+    /// Sent before anything of the script runs: what the process may not do any more.
+    Confined {
+        sandbox: Sandbox,
     },
     /// The script could not be started: file:line and what is wrong. Its exit follows.
     Failed {

@@ -53,6 +53,14 @@ fn setup() -> Setup {
         handover: Some(Json::parse("{\"n\":[1]}").unwrap()),
         outcomes: PathBuf::from("/home/state/outcomes/s.x.3"),
         lock: PathBuf::from("/home/state/scripts/s.lock"),
+        confinement: Confinement {
+            mode: SandboxMode::Required,
+            landlock: true,
+            allow: Allow {
+                net: vec!["*:443".into()],
+                ..Allow::default()
+            },
+        },
     }
 }
 
@@ -114,6 +122,15 @@ fn every_notice_and_outcome_of_a_worker_round_trips() {
             handlers: None,
             handover: false,
             memory_bytes: 0,
+        },
+        Notice::Confined {
+            sandbox: Sandbox {
+                mode: SandboxMode::On,
+                level: SandboxLevel::Partial,
+                landlock: 3,
+                seccomp: true,
+                notes: vec!["a note".into()],
+            },
         },
         Notice::Handlers {
             handlers,
