@@ -18,6 +18,7 @@ pub mod check;
 pub mod cli;
 pub mod client;
 pub mod daemon;
+pub mod descendants;
 pub mod engine;
 pub mod limits;
 pub mod lua;

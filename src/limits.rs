@@ -187,6 +187,12 @@ pub const OVERSLEPT: Duration = Duration::from_secs(1);
 pub const CONTROL_SLACK: Duration = Duration::from_secs(1);
 /// From SIGKILL to the moment at which the daemon leaves without a worker's exit.
 pub const EXIT_GRACE: Duration = Duration::from_secs(5);
+/// Time for what a script has started to be dead, once it is killed at the script's end.
+pub const SWEEP: Duration = Duration::from_secs(1);
+/// Between two looks at what is left of it. Each reaches what the last one has orphaned.
+pub const SWEEP_AGAIN: Duration = Duration::from_millis(2);
+/// Descendants that are killed in one go, before anything else has its turn.
+pub const VICTIMS_AT_ONCE: usize = 1_024;
 /// Between two notes about answers that nobody waits for.
 pub const NOTE_EVERY: Duration = Duration::from_secs(10);
 

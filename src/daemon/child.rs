@@ -16,6 +16,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use anyhow::Context;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
+use super::undertaker::{Doubt, KEEP_VARIABLE};
+use crate::descendants::Own;
 use crate::engine::alphabet::{Exit, Kill, ScriptKind, ScriptSpec};
 use crate::options::Protocol;
 use crate::paths::{self, HOME_VARIABLE, Home};
@@ -35,6 +37,8 @@ pub(super) struct Process {
     child: Child,
     pid: Pid,
     keep_children: bool,
+    /// Until it is buried.
+    _own: Own,
 }
 
 /// The daemon's ends of a worker's pipes, and its pidfd.
@@ -54,18 +58,20 @@ pub(super) struct Nursery {
     daemon: DaemonId,
     socket: PathBuf,
     program: PathBuf,
+    doubt: Doubt,
 }
 
 impl Nursery {
     /// # Errors
     /// If the system does not say where our own program is.
-    pub(super) fn new(home: &Home, daemon: DaemonId) -> anyhow::Result<Self> {
+    pub(super) fn new(home: &Home, daemon: DaemonId, doubt: Doubt) -> anyhow::Result<Self> {
         Ok(Nursery {
             home: home.clone(),
             daemon,
             socket: home.runtime().socket(),
             program: std::env::current_exe()
                 .context("the system does not say where this program is; is /proc mounted?")?,
+            doubt,
         })
     }
 
@@ -102,6 +108,9 @@ impl Nursery {
         let child = command.spawn().context(
             "cannot start a process for it; see `ulimit -u` and `ulimit -n`, or free memory",
         )?;
+        if spec.settings.keep_children {
+            self.doubt.raise();
+        }
         Process::adopt(child, spec.settings.keep_children).context("cannot watch its process")
     }
 
@@ -180,12 +189,16 @@ impl Nursery {
             ),
             ("MOONKEEP_SOCKET".into(), self.socket.clone().into()),
         ]);
+        if spec.settings.keep_children {
+            variables.insert(KEEP_VARIABLE.into(), "1".into());
+        }
         variables
     }
 }
 
 impl Process {
     fn adopt(mut child: Child, keep_children: bool) -> io::Result<(Self, Ends)> {
+        let own = Own::new(Some(child.id()));
         let mut adopted = || -> io::Result<(Pid, Ends)> {
             let pid = i32::try_from(child.id())
                 .ok()
@@ -206,6 +219,7 @@ impl Process {
                     child,
                     pid,
                     keep_children,
+                    _own: own,
                 },
                 ends,
             )),

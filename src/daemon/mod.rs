@@ -10,6 +10,7 @@
 //! | [`claim`] | the lock, the socket's place, the pid file |
 //! | [`accept`], [`session`] | the clients' connections |
 //! | [`child`], [`attend`] | the workers' processes |
+//! | [`undertaker`] | what they leave behind |
 //! | [`lane`], [`outbox`] | what waits for a peer |
 //! | [`bell`] | one task waits, others ring |
 //! | [`watch`], [`ledger`] | what changed in the home |
@@ -35,6 +36,7 @@ mod signals;
 mod start;
 mod systemd;
 pub mod transcript;
+mod undertaker;
 mod watch;
 
 pub use claim::{ClaimError as StartFailure, Holder, Stale, clean_stale, holder, locate};

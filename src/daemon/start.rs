@@ -22,6 +22,7 @@ use super::logs;
 use super::perform::{Hands, Settled};
 use super::signals::Signals;
 use super::transcript::Transcript;
+use super::undertaker::{Doubt, Undertaker};
 use super::{StartFailure, systemd, watch};
 use crate::engine::Engine;
 use crate::engine::alphabet::{Identity, Level};
@@ -93,6 +94,9 @@ async fn serve(
     let gate = Gate::open(claim, Rc::clone(&inbox), logs.clone(), scratch.clone())?;
     let (watch, watchman) = watch::start(home, &inbox, &logs);
     logs.note(Level::Info, hello(&identity));
+    let doubt = Doubt::default();
+    let undertaker = Undertaker::new(home, doubt.clone(), logs.clone());
+    let undertaker = undertaker.ok().map(Rc::new);
     let mut core = Core {
         transcript: Transcript::from_environment(&identity)?,
         born: Instant::now(),
@@ -103,7 +107,7 @@ async fn serve(
             scratch,
             sessions: gate.sessions(),
             workers: std::collections::HashMap::new(),
-            nursery: Nursery::new(home, identity.daemon)?,
+            nursery: Nursery::new(home, identity.daemon, doubt)?,
             watch: watch.clone(),
             tasks: JoinSet::new(),
             unflushed: Vec::new(),
@@ -116,6 +120,9 @@ async fn serve(
     let mut senses = JoinSet::new();
     senses.spawn_local(signals.pass_on(Rc::clone(&inbox), watch));
     senses.spawn_local(watchman.run());
+    if let Some(undertaker) = undertaker.clone() {
+        senses.spawn_local(undertaker.run());
+    }
 
     let mut on_ready = Some(options.on_ready);
     let report = move |settled: Settled| {
@@ -137,6 +144,9 @@ async fn serve(
     systemd::notify("STOPPING=1");
     logs.note(Level::Info, "stopped");
     senses.shutdown().await;
+    if let Some(undertaker) = undertaker {
+        undertaker.clear().await;
+    }
     hands.tasks.shutdown().await;
     log_thread.finish(logs).await;
     stop.notify_one();

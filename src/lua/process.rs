@@ -23,6 +23,7 @@ use super::arguments::Named;
 use super::failure::{failure, shown};
 use super::modules::misuse;
 use super::{Function, Module, Param};
+use crate::descendants::Own;
 use crate::limits;
 
 /// `moonkeep.process`
@@ -194,6 +195,7 @@ pub async fn finish(
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| cannot_start(name, &error))?;
+    let _own = Own::new(child.id());
     let group = Group::of(&child);
     let mut stdin = child.stdin.take();
     let mut out = Vec::new();

@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::errors::{self, ApiError};
 use super::host::{Host, Surroundings};
 use super::own;
+use crate::descendants::Own;
 use crate::limits;
 
 /// Most output of a command that `io.popen` keeps, in bytes.
@@ -174,10 +175,10 @@ fn not_started(line: &str, error: &std::io::Error) -> String {
 }
 
 async fn status_of(line: &str) -> Result<ExitStatus, String> {
-    command(line)?
-        .status()
-        .await
-        .map_err(|error| not_started(line, &error))
+    let told = |error: std::io::Error| not_started(line, &error);
+    let mut child = command(line)?.spawn().map_err(told)?;
+    let _own = Own::new(child.id());
+    child.wait().await.map_err(told)
 }
 
 async fn capture(line: &str, input: &[u8]) -> Result<(Vec<u8>, ExitStatus), String> {
@@ -187,6 +188,7 @@ async fn capture(line: &str, input: &[u8]) -> Result<(Vec<u8>, ExitStatus), Stri
         .stdout(Stdio::piped())
         .spawn()
         .map_err(told)?;
+    let _own = Own::new(child.id());
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
     let feed = async {
         if let Some(mut stdin) = stdin {

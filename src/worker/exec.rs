@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::pipes::{Ends, Input, Pipes};
 use super::resident;
+use crate::descendants::Own;
 use crate::limits;
 use crate::lua::host::Outbox;
 use crate::lua::log;
@@ -32,6 +33,8 @@ const ORPHAN_BUSY: Duration = Duration::from_secs(10);
 
 struct Wrapper {
     child: Child,
+    /// Until `wait` has given its status.
+    _own: Own,
     pid: u32,
     translator: Translator,
     readiness: Readiness,
@@ -63,6 +66,7 @@ pub(super) async fn run(setup: Setup, daemon: Pipes) -> anyhow::Result<u8> {
     };
     let wrapper = Wrapper {
         pid: child.id().unwrap_or_default(),
+        _own: Own::new(child.id()),
         child,
         translator: Translator::new(setup.encoding, setup.legacy),
         readiness: Readiness::new(),

@@ -4,10 +4,13 @@
 //! daemon's: it is moved to a private descriptor at once, and descriptor 1 becomes the log, as 2 is.
 
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::LocalSet;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::{JoinSet, LocalSet};
 
+use crate::descendants::Descendants;
 use crate::proto::codec::{self, FromDaemon};
 use crate::proto::messages::{Setup, ToWorker};
 
@@ -43,6 +46,7 @@ pub fn main() -> ExitCode {
 fn start() -> anyhow::Result<u8> {
     let ends = pipes::claim()?;
     let orphan = orphan::Orphan::new(&ends.read)?;
+    let mut brood = None;
     let mut keeps_children = false;
     let runtime = runtime()?;
     let tasks = LocalSet::new();
@@ -50,6 +54,7 @@ fn start() -> anyhow::Result<u8> {
         let mut pipes = Pipes::new(ends)?;
         let setup = setup(&mut pipes).await?;
         keeps_children = setup.as_ref().is_some_and(|setup| setup.keep_children);
+        let _reaping = adopt(&mut brood, keeps_children);
         match setup {
             Some(setup) if setup.exec => exec::run(*setup, pipes).await,
             Some(setup) => host::run(*setup, pipes).await,
@@ -58,10 +63,31 @@ fn start() -> anyhow::Result<u8> {
         }
     });
     runtime.shutdown_background();
+    if let Some(brood) = brood {
+        brood.end();
+    }
     if !keeps_children {
         orphan.bury_group();
     }
     code
+}
+
+/// Becomes the parent of whatever the script's programs leave behind, before anything of the script runs; gives the
+/// task that reaps the dead of them. Where the kernel cannot do that, the group is all that is killed at the end.
+fn adopt(brood: &mut Option<Rc<Descendants>>, keeps_children: bool) -> JoinSet<()> {
+    let mut reaping = JoinSet::new();
+    if keeps_children {
+        return reaping;
+    }
+    *brood = Descendants::adopt().ok().map(Rc::new);
+    if let (Some(brood), Ok(mut deaths)) = (brood.clone(), signal(SignalKind::child())) {
+        reaping.spawn_local(async move {
+            while deaths.recv().await.is_some() {
+                let _some_live = brood.reap();
+            }
+        });
+    }
+    reaping
 }
 
 fn runtime() -> std::io::Result<Runtime> {

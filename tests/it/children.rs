@@ -241,8 +241,8 @@ fn an_idle_daemon_and_its_workers_use_no_measurable_processor_time() {
 // R-147 case 3.3
 #[test]
 fn a_grandchild_that_holds_the_pipes_does_not_hide_a_death() {
-    // It leaves the group, so that only its own pipes keep it in touch.
-    let script = "#!/bin/sh\nsetsid sh -c 'echo $$ > outlives; exec sleep 30' &\nwhile [ ! -s outlives ]; do sleep 0.01; done\nexit 3\n";
+    // It leaves the group, so that only its own pipes keep it in touch, and is not killed with its parent.
+    let script = "#!/bin/sh\n# /// moonkeep\n# keep_children = true\n# ///\nsetsid sh -c 'echo $$ > outlives; exec sleep 30' &\nwhile [ ! -s outlives ]; do sleep 0.01; done\nexit 3\n";
     let home = Home::new().executable("parent.sh", script);
     let _daemon = home.up();
     wait_until("the death is known", || {

@@ -34,6 +34,8 @@ mod reload;
 #[cfg(test)]
 mod requirements;
 #[cfg(test)]
+mod threats;
+#[cfg(test)]
 mod tidy;
 #[cfg(test)]
 mod tour;

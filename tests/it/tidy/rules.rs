@@ -15,17 +15,21 @@ const LINES_OF_TESTS: usize = 800;
 const IMPORTS: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("sys", &["limits"]),
+    ("descendants", &["limits"]),
     ("proto", &["limits"]),
     ("options", &["limits", "proto"]),
     ("weakenings", &[]),
     ("engine", &["limits", "proto", "options", "weakenings"]),
-    ("paths", &["limits", "sys"]),
+    ("paths", &["limits", "proto", "sys"]),
     (
         "scripts",
         &["limits", "proto", "options", "engine", "paths", "sys"],
     ),
     ("client", &["limits", "proto", "paths", "sys"]),
-    ("lua", &["limits", "proto", "options", "paths", "sys"]),
+    (
+        "lua",
+        &["limits", "proto", "options", "paths", "sys", "descendants"],
+    ),
     (
         "worker",
         &[
@@ -36,6 +40,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "sys",
             "lua",
             "weakenings",
+            "descendants",
         ],
     ),
     (
@@ -56,6 +61,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "sys",
             "worker",
             "weakenings",
+            "descendants",
         ],
     ),
     (

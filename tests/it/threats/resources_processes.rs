@@ -1,0 +1,199 @@
+//! A script that starts more processes than it should, or hides those that it has started.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::harness::{Home, Line, kill, rounds, wait_for, wait_for_within, wait_until};
+
+/// From the end of a script to that of the last thing it has started.
+const GONE: Duration = Duration::from_secs(2);
+/// A ping takes no longer while a bomb goes off.
+const PING: Duration = Duration::from_millis(200);
+
+/// A helper in a session of its own, without environment, with an orphaned child of its own; none of them can be
+/// found by group, session or name.
+const HIDES: &str = "#!/bin/sh
+setsid env -i sh -c 'sh -c \"trap : TERM HUP INT; echo \\$\\$ >> hidden; while :; do sleep 0.2; done\" &' &
+setsid sh -c 'trap : TERM; echo $$ >> hidden; while :; do sleep 0.2; done' &
+while read -r line; do :; done
+";
+
+fn pids(home: &Home, file: &str) -> Vec<i32> {
+    let text = fs::read_to_string(home.path(file)).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+fn is_there(pid: i32) -> bool {
+    fs::metadata(format!("/proc/{pid}")).is_ok()
+}
+
+#[track_caller]
+fn assert_gone(what: &str, pids: &[i32]) {
+    wait_for_within(GONE, what, || {
+        pids.iter().all(|pid| !is_there(*pid)).then_some(())
+    });
+}
+
+fn generation(home: &Home, script: &str) -> u64 {
+    let status = home.script_status(script);
+    let ready = status["state"] == "ready";
+    status["generation"].as_u64().filter(|_| ready).unwrap_or(0)
+}
+
+// T13, S-04, DESIGN 5: no orphan, whatever leaves its group, its session and its environment.
+#[test]
+fn what_a_script_has_hidden_ends_with_it_however_it_ends() {
+    let home = Home::new().executable("hides.sh", HIDES);
+    let daemon = home.up();
+    let mut hidden = Vec::new();
+    let ends: [(&str, &dyn Fn()); 4] = [
+        ("its wrapper is killed", &|| {
+            let pid = home.script_status("hides")["pid"].as_i64();
+            kill(
+                i32::try_from(pid.expect("a pid")).expect("a pid"),
+                Signal::KILL,
+            );
+        }),
+        ("it is restarted", &|| {
+            drop(home.run(&["restart", "hides"]).ok())
+        }),
+        ("it is reloaded", &|| {
+            home.replace("scripts/hides.sh", &format!("{HIDES}#\n"))
+        }),
+        ("it is stopped", &|| drop(home.run(&["stop", "hides"]).ok())),
+    ];
+    for (round, (what, end)) in ends.iter().enumerate() {
+        let now = 2 * (round + 1);
+        wait_until("the helpers run", || pids(&home, "hidden").len() == now);
+        wait_until("it serves", || generation(&home, "hides") > round as u64);
+        hidden.splice(.., pids(&home, "hidden").split_off(now - 2));
+        assert!(hidden.iter().all(|pid| is_there(*pid)), "{what}");
+        end();
+        wait_until("its end", || generation(&home, "hides") != round as u64 + 1);
+        assert_gone(what, &hidden);
+    }
+    assert!(daemon.stop().success());
+}
+
+// T13
+#[test]
+fn what_is_hidden_ends_with_the_daemon_too_and_no_zombie_stays_while_it_lives() {
+    let home = Home::new().executable("hides.sh", HIDES).executable(
+        "brief.sh",
+        "#!/bin/sh\nfor i in 1 2 3 4 5; do setsid sh -c 'sh -c \"echo \\$\\$ >> brief; exit 3\" &'; done\nwhile read -r line; do :; done\n",
+    );
+    let daemon = home.up();
+    wait_until("all have run", || pids(&home, "brief").len() == 5);
+    assert_gone("the dead are reaped", &pids(&home, "brief"));
+    wait_until("the helpers run", || pids(&home, "hidden").len() == 2);
+    daemon.kill();
+    wait_until("everything is gone", || home.processes().is_empty());
+    assert_gone("with the daemon", &pids(&home, "hidden"));
+}
+
+// T13: what is not a script's, and what a script may leave, is left alone.
+#[test]
+fn strangers_and_what_keep_children_lets_live_are_spared() {
+    let keeps = "#!/bin/sh\n# /// moonkeep\n# keep_children = true\n# ///\nsetsid sh -c 'echo $$ >> kept; exec sleep 60' &\nwhile read -r line; do :; done\n";
+    let home = Home::new()
+        .executable("hides.sh", HIDES)
+        .executable("keeps.sh", keeps);
+    // Children of the daemon that it has not started: one of before, one whose parent leaves it to the daemon.
+    let before = format!(
+        "sh -c 'echo $$ >> strangers; exec sleep 60' & sh -c '(sleep 0.3; sh -c \"echo \\$\\$ >> strangers; exec sleep 60\" &) & wait' & exec {} up",
+        crate::harness::BINARY
+    );
+    let mut daemon = home
+        .program("/bin/sh".as_ref())
+        .args(&["-c", &before])
+        .into_command()
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("starts");
+    wait_until("it serves", || Line::try_connect(&home.socket()).is_ok());
+    wait_until("all run", || {
+        pids(&home, "strangers").len() == 2
+            && pids(&home, "kept").len() == 1
+            && pids(&home, "hidden").len() == 2
+    });
+    let spared = [pids(&home, "strangers"), pids(&home, "kept")].concat();
+    for script in ["hides", "keeps"] {
+        let pid = home.script_status(script)["pid"].as_i64().expect("a pid");
+        kill(i32::try_from(pid).expect("a pid"), Signal::KILL);
+    }
+    // The one that still carries its environment; the other cannot be told from a stranger here.
+    let hidden = pids(&home, "hidden");
+    wait_until("the marked one is gone", || {
+        hidden.iter().any(|pid| !is_there(*pid))
+    });
+    wait_until("both serve again", || {
+        generation(&home, "hides") == 2 && generation(&home, "keeps") == 2
+    });
+    assert!(spared.iter().all(|pid| is_there(*pid)), "{spared:?}");
+    kill(i32::try_from(daemon.id()).expect("a pid"), Signal::TERM);
+    assert!(daemon.wait().expect("our own child").success());
+    for process in home.processes() {
+        kill(process.pid, Signal::KILL);
+    }
+    for pid in [spared, hidden, pids(&home, "hidden")].concat() {
+        kill(pid, Signal::KILL);
+    }
+}
+
+/// Doubles without end until its count of processes is reached; each lives on, in a session of its own.
+const BOMB: &str = "#!/bin/sh
+# /// moonkeep
+# stop_timeout = \"300ms\"
+# ///
+cat > bomb <<'END'
+echo $$ >> fuses
+[ $(wc -l < fuses) -gt COUNT ] && exec sleep 30
+setsid sh bomb & sh bomb &
+trap : TERM
+while :; do sleep 5; done
+END
+sh bomb &
+while read -r line; do :; done
+";
+
+// T13: `:(){ :|:& };:`, with a fuse for the sake of the machine.
+#[test]
+fn a_fork_bomb_leaves_the_daemon_prompt_and_is_gone_when_its_script_ends() {
+    for round in 0..rounds(2, 20) {
+        let home = Home::new().executable("bomb.sh", &BOMB.replace("COUNT", "80"));
+        let _daemon = home.up();
+        let mut line = home.connect();
+        let mut pings = Vec::new();
+        let ping = |pings: &mut Vec<Duration>, line: &mut Line| {
+            let asked = Instant::now();
+            line.ask("ping");
+            pings.push(asked.elapsed());
+        };
+        wait_for("it has gone off", || {
+            ping(&mut pings, &mut line);
+            (pids(&home, "fuses").len() > 80).then_some(())
+        });
+        let begun = Instant::now();
+        if round % 2 == 0 {
+            home.run(&["stop", "bomb"]).ok();
+        } else {
+            let pid = home.script_status("bomb")["pid"].as_i64().expect("a pid");
+            kill(i32::try_from(pid).expect("a pid"), Signal::KILL);
+        }
+        let fuses = pids(&home, "fuses");
+        wait_for_within(GONE, "all are gone", || {
+            ping(&mut pings, &mut line);
+            fuses.iter().all(|pid| !is_there(*pid)).then_some(())
+        });
+        pings.sort();
+        let late = pings[pings.len() * 99 / 100];
+        eprintln!(
+            "{} fuses, gone after {:?}, ping p99 {late:?}",
+            fuses.len(),
+            begun.elapsed()
+        );
+        assert!(late < PING, "a ping took {late:?}");
+    }
+}
