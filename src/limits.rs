@@ -63,6 +63,23 @@ pub const STORED_BYTES: usize = 64 * 1024 * 1024;
 /// A larger result is not kept: a repeat is told that it was not retained.
 pub const STORED_RESULT_BYTES: usize = 256 * 1024;
 
+/// Size of the journal's log at which it is copied into the database file, in bytes: a start reads all of it.
+pub const JOURNAL_LOG_BYTES: u64 = 16 * 1024 * 1024;
+/// Commits between two looks at the size of the journal's log.
+pub const JOURNAL_LOOK_EVERY: u32 = 64;
+/// Disk space that is kept for the ends of what runs, should the disk become full, in bytes.
+pub const JOURNAL_RESERVE: u64 = 256 * 1024;
+/// Between two tries to get that space back.
+pub const JOURNAL_ROOM_EVERY: Duration = Duration::from_secs(1);
+/// Between two tries to open a journal that failed.
+pub const JOURNAL_REOPEN_EVERY: Duration = Duration::from_secs(5);
+/// How long somebody else may hold the journal's lock before the journal counts as failed.
+pub const JOURNAL_LOCK_WAIT: Duration = Duration::from_secs(5);
+/// Time that a start after a crash takes to look whether the journal is sound.
+pub const JOURNAL_CHECK: Duration = Duration::from_millis(250);
+/// Damaged journals that are kept for somebody to look at.
+pub const JOURNALS_SET_ASIDE: usize = 3;
+
 /// Requests that a script may run at once, unless its header says otherwise.
 pub const CONCURRENCY: u32 = 16;
 /// Most that a header may ask for.

@@ -26,6 +26,7 @@ pub mod claim;
 mod core;
 mod detach;
 mod inbox;
+mod journal;
 mod lane;
 mod ledger;
 pub mod logs;

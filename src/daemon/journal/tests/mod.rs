@@ -1,0 +1,6 @@
+mod double;
+mod faults;
+mod files;
+mod loss;
+mod model;
+mod rounds;
