@@ -28,6 +28,8 @@ mod life;
 #[cfg(test)]
 mod lua_worker;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod promises;
 #[cfg(test)]
 mod reload;
