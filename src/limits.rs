@@ -79,6 +79,14 @@ pub const JOURNAL_LOCK_WAIT: Duration = Duration::from_secs(5);
 pub const JOURNAL_CHECK: Duration = Duration::from_millis(250);
 /// Damaged journals that are kept for somebody to look at.
 pub const JOURNALS_SET_ASIDE: usize = 3;
+/// Answers that are forgotten at one time: one record of the journal for many.
+pub const PRUNED_AT_ONCE: usize = 1_000;
+/// By how much an answer may outlive [`STORED_FOR`], so that many are forgotten at one time.
+pub const PRUNE_EVERY: Duration = Duration::from_secs(60);
+/// How long beyond its deadline an asker waits for the journal to take the end of its request.
+pub const JOURNAL_SLACK: Duration = Duration::from_secs(1);
+/// What a `busy` refusal tells its asker to wait when the journal takes nothing.
+pub const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 
 /// Requests that a script may run at once, unless its header says otherwise.
 pub const CONCURRENCY: u32 = 16;
@@ -244,6 +252,7 @@ const _: () = assert!(OUTBOX_PAUSE_BYTES < OUTBOX_DROP_BYTES);
 const _: () = assert!(EVENT_OUTBOX_BYTES < OUTBOX_PAUSE_BYTES);
 const _: () = assert!(LINE_BYTES as u64 * 2 < OUTBOX_DROP_BYTES);
 const _: () = assert!(STORED_RESULT_BYTES < LINE_BYTES);
+const _: () = assert!(PRUNED_AT_ONCE < STORED_ANSWERS);
 const _: () = assert!(PING_EVERY.as_secs() < SESSION_IDLE.as_secs());
 const _: () = assert!(SETTLE.as_millis() < SETTLE_MOST.as_millis());
 const _: () = assert!(JSON_DEPTH < 128);

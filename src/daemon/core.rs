@@ -43,6 +43,10 @@ impl Core {
                 self.hands.flush();
                 return;
             }
+            if self.journal(now, &mut report) {
+                self.hands.flush();
+                return;
+            }
             self.hands.flush();
             if let Some(transcript) = &mut self.transcript {
                 transcript.flush();
@@ -65,6 +69,17 @@ impl Core {
                 Then::GoOn => {}
                 Then::Report(settled) => report(settled),
                 Then::Exit => return true,
+            }
+        }
+        false
+    }
+
+    /// Says of this pass's records that they are safe, and does what that sets free. `true`: it is over.
+    fn journal(&mut self, now: Moment, report: &mut impl FnMut(Settled)) -> bool {
+        while let Some(mark) = self.hands.journaled.take() {
+            let (written, synced) = (mark, mark);
+            if self.step(now, Input::Journaled { written, synced }, report) {
+                return true;
             }
         }
         false

@@ -14,6 +14,7 @@ use super::lane::{Lane, Scratch};
 use super::logs::{self, Logs};
 use super::watch::Watch;
 use crate::engine::alphabet::{Effect, Input, Kill, Level, LogAsk, Peer, ScriptSpec};
+use crate::engine::records::Mark;
 use crate::limits;
 use crate::paths::Home;
 use crate::proto::codec;
@@ -47,6 +48,8 @@ pub(super) struct Hands {
     pub(super) watch: Watch,
     /// The workers' tasks and the readings of logs.
     pub(super) tasks: JoinSet<()>,
+    /// The last record of this pass.
+    pub(super) journaled: Option<Mark>,
     /// Peers whose outboxes have something new.
     pub(super) unflushed: Vec<(Peer, Rc<Lane>)>,
 }
@@ -67,8 +70,9 @@ impl Hands {
             Effect::Signal { worker, kill } => self.signal(&worker, kill),
             Effect::ReadLog { ask, script, lines } => self.read_log(ask, script.as_ref(), lines),
             Effect::Rescan { look } => self.watch.look(look),
-            // The journal's part, which is to come.
-            Effect::Journal { .. } | Effect::DropOutcomes { .. } => {}
+            // Until there is a journal: taken for safe at once.
+            Effect::Journal { mark, .. } => self.journaled = Some(mark),
+            Effect::DropOutcomes { .. } => {}
             Effect::Follow { script, files } => self.watch.follow(&script, files),
             Effect::Note { level, text } => self.logs.note(level, text),
             Effect::Settled { ready, failed } => return Then::Report(Settled { ready, failed }),

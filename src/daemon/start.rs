@@ -110,6 +110,7 @@ async fn serve(
             nursery: Nursery::new(home, identity.daemon, doubt)?,
             watch: watch.clone(),
             tasks: JoinSet::new(),
+            journaled: None,
             unflushed: Vec::new(),
         },
         engine: Engine::new(identity.clone()),

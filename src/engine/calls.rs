@@ -9,12 +9,15 @@ use super::asking::{Ask, Manner, What};
 use super::coalesce::FlightKey;
 use super::delivery::Known;
 use super::generation::Handlers;
-use super::requests::{Position, Request, RequestKey, State, Waiter};
+use super::requests::{Request, RequestKey, State, Waiter};
 use super::scripts::Phase;
+use super::timers::Timer;
 use super::{Engine, refusals};
 use crate::limits;
+use crate::options::Durability;
 use crate::proto::ids::{ClientId, RequestId, ScriptName};
 use crate::proto::messages::{Body, Delivery, ErrorCode, Refusal, Work};
+use crate::weakenings::Weakening;
 
 /// A request as it was asked, before anything is known of it.
 pub(super) struct Asked {
@@ -47,7 +50,7 @@ impl Engine {
             return self.admit(asked, None);
         };
         let known = match identity {
-            Some(identity) => self.stored.look(identity),
+            Some(identity) => self.known(identity, &asked.script),
             None => self
                 .running_under(&asked.peer, id)
                 .map_or(Known::Nothing, Known::Live),
@@ -57,6 +60,46 @@ impl Engine {
             Known::Live(key) => self.join_known(key, asked, identity),
             Known::Ended => self.replay_stored(asked, identity),
             Known::Expired => Err(refusals::expired_id(id)),
+            Known::BeforeBoot => Err(refusals::id_before_boot(id)),
+        }
+    }
+
+    /// What is known of an id, by the rules of its script's durability.
+    fn known(&self, id: Uuid, script: &ScriptName) -> Known {
+        let power = || self.durability_of(script) == Durability::Power;
+        match self.stored.look(id) {
+            Known::Expired | Known::BeforeBoot if self.weakened.has(Weakening::NoLowWater) => {
+                Known::Nothing
+            }
+            Known::BeforeBoot if power() => Known::Nothing,
+            known @ (Known::Nothing
+            | Known::Live(_)
+            | Known::Ended
+            | Known::Expired
+            | Known::BeforeBoot) => known,
+        }
+    }
+
+    pub(super) fn durability_of(&self, script: &ScriptName) -> Durability {
+        self.scripts
+            .get(script)
+            .and_then(|script| script.spec.as_ref())
+            .map_or(Durability::Process, |spec| spec.settings.durability)
+    }
+
+    /// The level at which the journal has to know a request, if it has to.
+    pub(super) fn level_of(
+        &self,
+        script: &ScriptName,
+        identity: Option<Uuid>,
+        delivery: Delivery,
+    ) -> Option<Durability> {
+        if identity.is_none() || delivery == Delivery::Query {
+            return None;
+        }
+        match self.durability_of(script) {
+            Durability::Off => None,
+            level @ (Durability::Power | Durability::Process) => Some(level),
         }
     }
 
@@ -127,9 +170,15 @@ impl Engine {
             self.add_waiter(key, asked.peer, asked.manner, deadline, identity);
             return Ok(());
         }
+        let delivery = delivery.unwrap_or_default();
+        let level = self.level_of(&asked.script, identity, delivery);
+        if let (Some(_), Some(fault)) = (level, &self.journal.fault) {
+            return Err(refusals::journal_busy(fault));
+        }
         self.check_room(&asked, deadline)?;
         let begun = flight.clone();
-        let key = self.enqueue(asked, identity, delivery, deadline, flight);
+        let request = self.request_of(&asked, identity, delivery, deadline, flight);
+        let key = self.enqueue(asked, request, level);
         if let Some(flight) = begun {
             self.flights.begin(flight, key);
         }
@@ -201,43 +250,79 @@ impl Engine {
         Ok(())
     }
 
-    fn enqueue(
-        &mut self,
-        asked: Asked,
+    fn request_of(
+        &self,
+        asked: &Asked,
         identity: Option<Uuid>,
-        delivery: Option<Delivery>,
+        delivery: Delivery,
         deadline: Moment,
         flight: Option<FlightKey>,
-    ) -> RequestKey {
-        let bytes = asked.work.bytes();
-        let client = self.client_of(&asked.peer);
-        let request = Request {
+    ) -> Request {
+        Request {
             script: asked.script.clone(),
-            work: asked.work,
-            delivery: delivery.unwrap_or_default(),
+            work: asked.work.clone(),
+            delivery,
             id: asked.manner.id.clone(),
-            client,
+            client: self.client_of(&asked.peer),
             identities: identity.into_iter().collect(),
             waiters: Vec::with_capacity(1),
             deadline,
             kept_until: None,
             starts: 0,
             flight,
-            state: State::Queued(Position::default()),
-        };
+            entry: None,
+            state: State::Unplaced,
+        }
+    }
+
+    fn enqueue(&mut self, asked: Asked, request: Request, level: Option<Durability>) -> RequestKey {
+        let (identity, deadline) = (request.identity(), request.deadline);
         let key = self.requests.admit(request);
-        if let Some(script) = self.scripts.get_mut(&asked.script) {
-            let position = script.queue.push_back(key, bytes);
-            if let Some(request) = self.requests.get_mut(key) {
-                request.state = State::Queued(position);
-            }
+        if let Some(level) = level {
+            self.will_be_journaled(key, level);
         }
         if let Some(identity) = identity {
             self.stored.begin(identity, key);
         }
+        self.push_to_queue(key);
         self.add_waiter(key, asked.peer, asked.manner, deadline, identity);
         self.wake(&asked.script);
         key
+    }
+
+    /// The last place in its script's queue.
+    pub(super) fn push_to_queue(&mut self, key: RequestKey) {
+        if let Some(request) = self.requests.get_mut(key)
+            && let Some(script) = self.scripts.get_mut(&request.script)
+        {
+            let position = script.queue.push_back(key, request.work.bytes());
+            request.state = State::Queued(position);
+        }
+    }
+
+    /// A query that others shared is none any more: it runs for its first asker, the others ask again.
+    pub(super) fn part_from_sharers(&mut self, key: RequestKey) {
+        let Some(request) = self.requests.get_mut(key) else {
+            return;
+        };
+        let mut waiters = std::mem::take(&mut request.waiters).into_iter();
+        request.waiters.extend(waiters.next());
+        let own = match request.waiters.first() {
+            Some(first) => first.identity,
+            None => request.identity(),
+        };
+        let identities = std::mem::replace(&mut request.identities, own.into_iter().collect());
+        let (name, flight) = (request.script.clone(), request.flight.take());
+        let due = request.due();
+        self.timers.set(Timer::Request(key), due);
+        for identity in identities.into_iter().filter(|other| Some(*other) != own) {
+            self.stored.forget(identity);
+        }
+        if let Some(flight) = flight {
+            self.flights.end(&flight, key);
+        }
+        let refusal = refusals::shared_no_more(&name);
+        self.tell_all(waiters.collect(), Body::Error(refusal));
     }
 
     fn client_of(&self, peer: &Peer) -> Option<ClientId> {
@@ -263,7 +348,6 @@ impl Engine {
         let Some(request) = self.requests.get_mut(key) else {
             return;
         };
-        let queued = matches!(request.state, State::Queued(_));
         request.waiters.push(Waiter {
             ask: ask.clone(),
             deadline,
@@ -272,15 +356,27 @@ impl Engine {
         request.deadline = request.deadline.max(deadline);
         request.kept_until = None;
         let due = request.due();
-        self.timers.arm(super::timers::Timer::Request(key), due);
-        self.progress(
-            &ask,
-            if queued {
-                Body::Accepted
-            } else {
-                Body::Running
-            },
-        );
+        self.timers.set(Timer::Request(key), due);
+        if let Some(word) = self.word_for(key) {
+            self.progress(&ask, word);
+        }
+    }
+
+    /// What one who joins now may be told of it: nothing, before its entry is safe.
+    fn word_for(&self, key: RequestKey) -> Option<Body> {
+        let request = self.requests.get(key)?;
+        match &request.state {
+            State::Unplaced | State::Queued(_) | State::Starting(_) => {
+                let safe = match &request.entry {
+                    None => true,
+                    Some(entry) => self.is_accepted(entry),
+                };
+                safe.then_some(Body::Accepted)
+            }
+            State::Running(_) | State::Cancelling { .. } | State::Elsewhere | State::Ending(_) => {
+                Some(Body::Running)
+            }
+        }
     }
 
     /// `accepted` and `running`, for those who asked for them.

@@ -5,12 +5,13 @@ use super::asking::{Ask, What};
 use super::coalesce::FlightKey;
 use super::delivery::Known;
 use super::ends::Keep;
-use super::requests::{Position, Request, RequestKey, State, Waiter, Why};
+use super::requests::{Request, RequestKey, State, Waiter, Why};
 use super::timers::Timer;
 use super::{Engine, refusals};
 use crate::limits;
 use crate::proto::ids::{RequestId, ScriptName, WorkerId};
 use crate::proto::messages::{Body, Delivery, ToWorker, Work};
+use crate::weakenings::Weakening;
 
 impl Engine {
     /// `cancel ID`: whether it found something in flight.
@@ -56,20 +57,28 @@ impl Engine {
         };
         if request.waiters.iter().all(&mut whom) {
             match &request.state {
-                State::Queued(_) => {
-                    self.finish(key, Body::Error(refusals::cancelled(false)), Keep::Yes);
+                State::Unplaced | State::Queued(_) | State::Starting(_) => {
+                    let ran = request.has_run();
+                    self.finish(key, Body::Error(refusals::cancelled(ran)), Keep::Yes);
                 }
-                State::Running(_) | State::Cancelling { .. } => self.ask_to_stop(key, Why::Asked),
+                State::Running(_) | State::Cancelling { .. } => {
+                    self.ask_to_stop(key, Why::Asked);
+                    if self.weakened.has(Weakening::CancelledAfterStart) {
+                        self.finish(key, Body::Error(refusals::cancelled(false)), Keep::Yes);
+                    }
+                }
+                // It cannot be stopped from here, or is over already: its end comes.
+                State::Elsewhere | State::Ending(_) => {}
             }
             return;
         }
-        let ran = request.run().is_some();
+        let ran = request.has_run();
         let (leaving, rest) = std::mem::take(&mut request.waiters)
             .into_iter()
             .partition(whom);
         request.waiters = rest;
         let due = request.due();
-        self.timers.arm(Timer::Request(key), due);
+        self.timers.set(Timer::Request(key), due);
         self.tell_all(leaving, Body::Error(refusals::cancelled(ran)));
     }
 
@@ -114,7 +123,12 @@ impl Engine {
                 };
                 (worker, run.ticket, kill_at)
             }
-            State::Queued(_) | State::Cancelling { .. } => return,
+            State::Unplaced
+            | State::Queued(_)
+            | State::Starting(_)
+            | State::Cancelling { .. }
+            | State::Elsewhere
+            | State::Ending(_) => return,
         };
         request.cancel(why, kill_at);
         self.timers.arm(Timer::Request(key), kill_at);
@@ -155,9 +169,11 @@ impl Engine {
             Why::Deadline => "at its time limit",
             Why::Asked | Why::Abandoned => "when it was cancelled",
         };
-        let cause = format!("did not stop {what} {when} and was killed");
+        let cause = format!("its worker did not stop {what} {when} and was killed");
         let refusal = match (request.delivery, why) {
-            (Delivery::Once, _) => refusals::outcome_unknown(&request.script, &cause),
+            (Delivery::Once, _) => {
+                refusals::outcome_unknown(&request.script, &cause, request.id.as_ref())
+            }
             (Delivery::Query | Delivery::Idempotent, Why::Asked | Why::Abandoned) => {
                 refusals::cancelled(true)
             }
@@ -176,10 +192,15 @@ impl Engine {
 
 impl Request {
     fn cancel(&mut self, why: Why, kill_at: Moment) {
-        let state = std::mem::replace(&mut self.state, State::Queued(Position::default()));
+        let state = std::mem::replace(&mut self.state, State::Unplaced);
         self.state = match state {
             State::Running(run) => State::Cancelling { run, why, kill_at },
-            State::Queued(_) | State::Cancelling { .. } => state,
+            State::Unplaced
+            | State::Queued(_)
+            | State::Starting(_)
+            | State::Cancelling { .. }
+            | State::Elsewhere
+            | State::Ending(_) => state,
         };
     }
 }

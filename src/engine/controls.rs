@@ -227,6 +227,7 @@ impl Engine {
             Phase::Stopped | Phase::Backoff | Phase::Failed { .. } => self.start_script(name),
             Phase::Draining(Then::Stop) => self.take_down(name, Then::Start),
             Phase::Draining(Then::Start | Then::Remove | Then::Crashed(_))
+            | Phase::Awaiting
             | Phase::Starting(_)
             | Phase::Ready(..) => {}
         }
@@ -248,7 +249,8 @@ impl Engine {
         script.held = true;
         match script.phase {
             Phase::Stopped | Phase::Draining(Then::Remove) => {}
-            Phase::Starting(_)
+            Phase::Awaiting
+            | Phase::Starting(_)
             | Phase::Ready(..)
             | Phase::Draining(_)
             | Phase::Backoff

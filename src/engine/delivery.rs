@@ -1,17 +1,19 @@
 //! Request ids that are UUIDv7, home-wide: running, ended with a kept answer, or too old to be known.
 //!
 //! What is pruned moves the low-water mark, and an unknown id at or below it is refused, never run.
-//! Ids are pruned in the order of their own time, so that one id from the future expires nobody else's.
+//! Ids are pruned in the order of their own time, so that one id from the future expires nobody else's. Ages are
+//! counted in wall time: they outlive the daemon.
 
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::alphabet::Moment;
 use super::hash::FastMap;
-use super::refusals;
+use super::records::{EntryId, Record};
 use super::requests::RequestKey;
+use super::{Engine, refusals};
 use crate::limits;
+use crate::options::Durability;
 use crate::proto::ids::ScriptName;
 use crate::proto::messages::{Body, Payload, Work};
 
@@ -22,6 +24,8 @@ pub(super) enum Known {
     Live(RequestKey),
     Ended,
     Expired,
+    /// Unknown, and from before the machine's start: only a journal on the disk would know it.
+    BeforeBoot,
 }
 
 #[derive(Debug)]
@@ -30,22 +34,74 @@ enum Entry {
     Ended(Ended),
 }
 
+/// A kept answer.
 #[derive(Debug)]
-struct Ended {
+pub(super) struct Ended {
     script: ScriptName,
     work: Work,
     body: Body,
     bytes: usize,
+    /// `None`: the journal does not know it.
+    entry: Option<EntryId>,
 }
 
-/// Invariant: `by_time` (when each ended) and `bytes` are exactly the ended entries'.
+impl Ended {
+    pub(super) fn new(script: ScriptName, work: Work, body: Body, entry: Option<EntryId>) -> Self {
+        Ended {
+            bytes: ENTRY_BYTES + work.bytes() + bytes_of(&body),
+            script,
+            work,
+            body,
+            entry,
+        }
+    }
+}
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retention {
+    pub(super) answers: usize,
+    pub(super) bytes: usize,
+    /// In milliseconds.
+    pub(super) age: u64,
+    /// How many more than needed go at one time.
+    pub(super) at_once: usize,
+    /// By how much the oldest may be too old, in milliseconds.
+    pub(super) slack: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Retention {
+            answers: limits::STORED_ANSWERS,
+            bytes: limits::STORED_BYTES,
+            age: ms(limits::STORED_FOR),
+            at_once: limits::PRUNED_AT_ONCE,
+            slack: ms(limits::PRUNE_EVERY),
+        }
+    }
+}
+
+/// Invariant: `by_time` (when each ended, in milliseconds since 1970) and `bytes` are exactly the ended entries'.
 #[derive(Debug, Default)]
 pub(super) struct Stored {
     table: FastMap<Uuid, Entry>,
-    by_time: BTreeMap<(u64, Uuid), Moment>,
+    by_time: BTreeMap<(u64, Uuid), u64>,
     bytes: usize,
+    /// How many of them the journal knows.
+    entries: u64,
     /// The time of the latest id that was pruned, in milliseconds since 1970.
     low_water: Option<u64>,
+    /// When the machine started, if that was after an earlier daemon's life.
+    boot: Option<u64>,
+    pub(super) retention: Retention,
+}
+
+/// What went, and what it leaves behind.
+pub(super) struct Pruned {
+    pub(super) entries: Vec<EntryId>,
+    pub(super) low_water: u64,
 }
 
 /// What an entry takes beside its payload.
@@ -57,6 +113,7 @@ impl Stored {
             Some(Entry::Live(key)) => Known::Live(*key),
             Some(Entry::Ended(_)) => Known::Ended,
             None if self.low_water.is_some_and(|mark| time_of(id) <= mark) => Known::Expired,
+            None if self.boot.is_some_and(|boot| time_of(id) <= boot) => Known::BeforeBoot,
             None => Known::Nothing,
         }
     }
@@ -72,26 +129,18 @@ impl Stored {
         }
     }
 
-    pub(super) fn keep(
-        &mut self,
-        id: Uuid,
-        script: ScriptName,
-        work: Work,
-        body: &Body,
-        now: Moment,
-    ) {
-        let body = retained(body);
-        let bytes = ENTRY_BYTES + work.bytes() + bytes_of(&body);
-        let ended = Ended {
-            script,
-            work,
-            body,
-            bytes,
-        };
+    /// What an earlier daemon knew.
+    pub(super) fn found(&mut self, low_water: Option<u64>, boot: Option<u64>) {
+        self.low_water = low_water;
+        self.boot = boot;
+    }
+
+    /// `at`: when it ended, in milliseconds since 1970.
+    pub(super) fn keep(&mut self, id: Uuid, ended: Ended, at: u64) {
+        self.bytes += ended.bytes;
+        self.entries += u64::from(ended.entry.is_some());
+        self.by_time.insert((time_of(id), id), at);
         self.table.insert(id, Entry::Ended(ended));
-        self.by_time.insert((time_of(id), id), now);
-        self.bytes += bytes;
-        self.prune(now);
     }
 
     /// The kept answer, if the id was used for the same command.
@@ -108,29 +157,77 @@ impl Stored {
         })
     }
 
-    fn prune(&mut self, now: Moment) {
-        while self.is_over(now) {
+    /// Forgets what is too much or too old: many at once, so that the journal is told seldom.
+    pub(super) fn prune(&mut self, now: u64) -> Option<Pruned> {
+        if !self.is_over(now, self.retention, self.retention.slack) {
+            return None;
+        }
+        let fewer = Retention {
+            answers: self
+                .retention
+                .answers
+                .saturating_sub(self.retention.at_once),
+            ..self.retention
+        };
+        let (mut entries, mut newest) = (Vec::new(), 0);
+        while self.is_over(now, fewer, 0) {
             let Some(((time, id), _)) = self.by_time.pop_first() else {
-                return;
+                break;
             };
+            newest = time.max(newest);
             if let Some(Entry::Ended(ended)) = self.table.remove(&id) {
                 self.bytes -= ended.bytes;
+                self.entries -= u64::from(ended.entry.is_some());
+                entries.extend(ended.entry);
             }
-            self.low_water = self.low_water.max(Some(time));
         }
+        let low_water = self.low_water.map_or(newest, |mark| mark.max(newest));
+        self.low_water = Some(low_water);
+        Some(Pruned { entries, low_water })
     }
 
-    fn is_over(&self, now: Moment) -> bool {
-        if self.by_time.len() > limits::STORED_ANSWERS || self.bytes > limits::STORED_BYTES {
+    fn is_over(&self, now: u64, most: Retention, slack: u64) -> bool {
+        if self.by_time.len() > most.answers || self.bytes > most.bytes {
             return true;
         }
         self.by_time
             .first_key_value()
-            .is_some_and(|(_, ended)| now.since(*ended) > limits::STORED_FOR)
+            .is_some_and(|(_, ended)| now.saturating_sub(*ended) > most.age + slack)
+    }
+
+    pub(super) fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    pub(super) fn low_water(&self) -> Option<u64> {
+        self.low_water
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn len(&self) -> usize {
         self.by_time.len()
+    }
+}
+
+impl Engine {
+    /// Keeps an answer for repeats of its id; what is too much or too old goes.
+    pub(super) fn keep(&mut self, id: Uuid, ended: Ended, at_unix_ms: u64) {
+        self.stored.keep(id, ended, at_unix_ms);
+        let Some(pruned) = self.stored.prune(self.unix_ms()) else {
+            return;
+        };
+        if !pruned.entries.is_empty() {
+            self.write_down(
+                Durability::Process,
+                Record::Pruned {
+                    entries: pruned.entries,
+                    low_water: pruned.low_water,
+                },
+            );
+        }
     }
 }
 
@@ -140,7 +237,8 @@ fn time_of(id: Uuid) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-fn retained(body: &Body) -> Body {
+/// The answer as it is kept: one that is too large becomes a refusal that says so.
+pub(super) fn retained(body: &Body) -> Body {
     match body {
         Body::Ok { result, .. } if result.bytes() > limits::STORED_RESULT_BYTES => {
             Body::Error(refusals::not_retained(result.bytes()))

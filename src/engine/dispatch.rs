@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::alphabet::{Effect, Moment};
-use super::generation::Handlers;
-use super::requests::{RequestKey, Run, State};
+use super::generation::{Handlers, Stage};
+use super::journaling::Start;
+use super::requests::{Request, RequestKey, Run, State};
 use super::slots::Slot;
 use super::timers::Timer;
 use crate::limits;
@@ -94,8 +95,10 @@ impl Engine {
         }
     }
 
-    /// Gives a request to the serving worker. The slot says that it may.
+    /// Gives a request to the serving worker. The slot says that it may; what the journal is to know is sent
+    /// when its start is safe.
     fn start(&mut self, name: &ScriptName, key: RequestKey, slot: Slot, kind: &Kind) {
+        self.adopt_kind(name, key, kind);
         let (Some(script), Some(request)) =
             (self.scripts.get_mut(name), self.requests.get_mut(key))
         else {
@@ -113,39 +116,90 @@ impl Engine {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         let own = kind.timeout.map(|limit| self.now.after(limit));
-        let own_limit = own.is_some_and(|own| own < request.deadline);
-        let until = own.map_or(request.deadline, |own| own.min(request.deadline));
-        request.delivery = kind.delivery;
-        request.starts += 1;
-        request.state = State::Running(Run {
+        let run = Run {
             slot,
             generation: worker.id.generation,
             ticket,
-            until,
-            own_limit,
-        });
+            until: own.map_or(request.deadline, |own| own.min(request.deadline)),
+            own_limit: own.is_some_and(|own| own < request.deadline),
+        };
+        request.starts += 1;
         worker.live.push_back(ticket, key);
-        let message = ToWorker::Request(Dispatch {
-            ticket,
-            script: name.clone(),
-            work: request.work.clone(),
-            id: request.id.clone(),
-            client: request.client,
-            timeout: until.since(self.now),
-            record: false,
-        });
+        if request.entry.is_some() {
+            request.state = State::Starting(run);
+            self.record_start(key);
+            return;
+        }
+        let message = ToWorker::Request(request.dispatch(&run, self.now));
+        request.state = State::Running(run);
         worker.asker.sent(message.cost(), self.now);
         self.effects.push_back(Effect::ToWorker {
             worker: worker.id.clone(),
             message,
         });
         let due = request.due();
-        self.timers.arm(Timer::Request(key), due);
-        self.tell_running(key);
+        self.timers.set(Timer::Request(key), due);
+        self.tell_progress(key, &Body::Running);
     }
 
-    /// `running`, for those who asked for it.
-    fn tell_running(&mut self, key: RequestKey) {
+    /// The generation that will run it says what its delivery is. One that was no query's when it was admitted,
+    /// and is now, is the journal's from here on.
+    fn adopt_kind(&mut self, name: &ScriptName, key: RequestKey, kind: &Kind) {
+        let Some(request) = self.requests.get_mut(key) else {
+            return;
+        };
+        if request.delivery == kind.delivery {
+            return;
+        }
+        let was = std::mem::replace(&mut request.delivery, kind.delivery);
+        let (identity, known) = (request.identity(), request.entry.is_some());
+        if was != Delivery::Query || known {
+            return;
+        }
+        self.part_from_sharers(key);
+        if let Some(level) = self.level_of(name, identity, kind.delivery) {
+            self.will_be_journaled(key, level);
+        }
+    }
+
+    /// The start is safe: the first byte goes out, unless it has ended or its worker leaves.
+    pub(super) fn send_started(&mut self, start: Start) {
+        let (now, key) = (self.now, start.key);
+        let Some(request) = self.requests.get_mut(key) else {
+            return;
+        };
+        let State::Starting(run) = &request.state else {
+            return;
+        };
+        if run.ticket != start.ticket {
+            return;
+        }
+        let worker = self
+            .scripts
+            .get_mut(&request.script)
+            .and_then(|script| script.worker_mut(run.generation))
+            .filter(|worker| matches!(worker.stage, Stage::Serving | Stage::Draining));
+        let Some(worker) = worker else {
+            self.queue_again(key);
+            return;
+        };
+        let message = ToWorker::Request(request.dispatch(run, now));
+        worker.asker.sent(message.cost(), now);
+        self.effects.push_back(Effect::ToWorker {
+            worker: worker.id.clone(),
+            message,
+        });
+        request.sent();
+        let due = request.due();
+        self.timers.set(Timer::Request(key), due);
+        if start.accepts {
+            self.tell_progress(key, &Body::Accepted);
+        }
+        self.tell_progress(key, &Body::Running);
+    }
+
+    /// `accepted` or `running`, for those who asked for it.
+    pub(super) fn tell_progress(&mut self, key: RequestKey, word: &Body) {
         let Some(request) = self.requests.get(key) else {
             return;
         };
@@ -157,7 +211,7 @@ impl Engine {
             .map(|waiter| waiter.ask.clone())
             .collect();
         for ask in asks {
-            self.tell(&ask, Body::Running);
+            self.tell(&ask, word.clone());
         }
     }
 
@@ -193,5 +247,32 @@ impl Engine {
             handover,
         });
         Some(id)
+    }
+}
+
+impl Request {
+    /// The worker has it.
+    fn sent(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::Unplaced) {
+            State::Starting(run) => State::Running(run),
+            other @ (State::Unplaced
+            | State::Queued(_)
+            | State::Running(_)
+            | State::Cancelling { .. }
+            | State::Elsewhere
+            | State::Ending(_)) => other,
+        };
+    }
+
+    fn dispatch(&self, run: &Run, now: Moment) -> Dispatch {
+        Dispatch {
+            ticket: run.ticket,
+            script: self.script.clone(),
+            work: self.work.clone(),
+            id: self.id.clone(),
+            client: self.client,
+            timeout: run.until.since(now),
+            record: self.entry.is_some(),
+        }
     }
 }

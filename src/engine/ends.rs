@@ -1,6 +1,7 @@
 //! How requests end. [`Engine::finish`] is the only way; everything else here decides with what.
 
-use super::alphabet::{Exit, Moment, Peer};
+use super::alphabet::{Moment, Peer};
+use super::delivery::{Ended, retained};
 use super::requests::{Request, RequestKey, State, Waiter, Why};
 use super::timers::Timer;
 use super::{Engine, refusals};
@@ -17,17 +18,49 @@ pub(super) enum Keep {
 }
 
 impl Engine {
-    /// The only way a request ends: out of the table, slot back, answer kept, everybody told once.
+    /// The only way a request ends. What the journal knows ends for its askers when the journal has its end;
+    /// a second end finds the first one.
     pub(super) fn finish(&mut self, key: RequestKey, body: Body, keep: Keep) {
+        let Some(request) = self.requests.get(key) else {
+            return;
+        };
+        if let State::Ending(_) = request.state {
+            return;
+        }
+        match request.entry {
+            // Refused in the step that admitted it: the journal never hears of it.
+            Some(entry) if entry.accepted.is_some() || keep == Keep::Yes => {
+                self.record_acceptance(key, None);
+                self.hold_end(key, entry, body, keep);
+            }
+            Some(_) | None => self.finish_now(key, body, keep),
+        }
+    }
+
+    /// The journal has the end: everybody is told.
+    pub(super) fn conclude(&mut self, key: RequestKey) {
+        let Some(request) = self.requests.get_mut(key) else {
+            return;
+        };
+        if let State::Ending(ending) = &mut request.state {
+            let body = std::mem::replace(&mut ending.body, Body::Running);
+            let keep = ending.keep;
+            self.finish_now(key, body, keep);
+        }
+    }
+
+    /// Out of the table, slot back, answer kept, everybody told once.
+    pub(super) fn finish_now(&mut self, key: RequestKey, body: Body, keep: Keep) {
         let Some(mut request) = self.requests.remove(key) else {
             return;
         };
         self.timers.disarm(Timer::Request(key));
         self.end_flight(key, &request);
+        self.journal.live -= u64::from(request.entry.is_some());
         let waiters = std::mem::take(&mut request.waiters);
         let name = request.script.clone();
         self.keep_answer(&mut request, &body, keep);
-        self.give_back(&name, request);
+        self.give_back(&name, request.state, request.work.bytes());
         self.wake(&name);
         self.tell_all(waiters, body);
     }
@@ -50,27 +83,34 @@ impl Engine {
     }
 
     fn keep_answer(&mut self, request: &mut Request, body: &Body, keep: Keep) {
+        let entry = request.entry.map(|entry| entry.id);
         for identity in std::mem::take(&mut request.identities) {
             match keep {
-                Keep::Yes => self.stored.keep(
-                    identity,
-                    request.script.clone(),
-                    request.work.clone(),
-                    body,
-                    self.now,
-                ),
+                Keep::Yes => {
+                    let ended = Ended::new(
+                        request.script.clone(),
+                        request.work.clone(),
+                        retained(body),
+                        entry,
+                    );
+                    self.keep(identity, ended, self.unix_ms());
+                }
                 Keep::No => self.stored.forget(identity),
             }
         }
     }
 
-    fn give_back(&mut self, name: &ScriptName, request: Request) {
+    /// Slot or place in the queue, whichever it has.
+    pub(super) fn give_back(&mut self, name: &ScriptName, state: State, bytes: usize) {
         let Some(script) = self.scripts.get_mut(name) else {
             return;
         };
-        match request.state {
-            State::Queued(position) => script.queue.remove(position, request.work.bytes()),
-            State::Running(run) | State::Cancelling { run, .. } => script.take_back(run),
+        match state {
+            State::Queued(position) => script.queue.remove(position, bytes),
+            State::Starting(run) | State::Running(run) | State::Cancelling { run, .. } => {
+                script.take_back(run);
+            }
+            State::Unplaced | State::Elsewhere | State::Ending(_) => {}
         }
     }
 
@@ -102,7 +142,7 @@ impl Engine {
         }
     }
 
-    fn ended_by_worker(&mut self, key: RequestKey, body: Body) {
+    pub(super) fn ended_by_worker(&mut self, key: RequestKey, body: Body) {
         let code = match &body {
             Body::Error(refusal) => Some(refusal.code),
             Body::Ok { .. } | Body::Part(_) | Body::Accepted | Body::Running => None,
@@ -113,17 +153,9 @@ impl Engine {
         let Some(request) = self.requests.get(key) else {
             return;
         };
-        let by_deadline = matches!(
-            request.state,
-            State::Cancelling {
-                why: Why::Deadline,
-                ..
-            }
-        );
-        let body = if by_deadline && code == Some(ErrorCode::Cancelled) {
-            Body::Error(refusals::timeout_running(&request.script, false))
-        } else {
-            body
+        let body = match code {
+            Some(ErrorCode::Cancelled) => stopped(request).map_or(body, Body::Error),
+            Some(_) | None => body,
         };
         self.finish(key, body, Keep::Yes);
     }
@@ -155,8 +187,8 @@ impl Engine {
         true
     }
 
-    /// Back to the head of the queue, slot given back.
-    fn queue_again(&mut self, key: RequestKey) {
+    /// Back to the head of the queue, slot given back: it is provably not running.
+    pub(super) fn queue_again(&mut self, key: RequestKey) {
         let Some(request) = self.requests.get_mut(key) else {
             return;
         };
@@ -165,12 +197,16 @@ impl Engine {
             return;
         };
         let position = script.queue.push_front(key, request.work.bytes());
-        match std::mem::replace(&mut request.state, State::Queued(position)) {
-            State::Queued(_) => {}
-            State::Running(run) | State::Cancelling { run, .. } => script.take_back(run),
+        let before = std::mem::replace(&mut request.state, State::Queued(position));
+        let (due, entry) = (request.due(), request.entry);
+        if let State::Starting(_) = before {
+            request.starts -= 1;
         }
-        let due = request.due();
-        self.timers.arm(Timer::Request(key), due);
+        self.give_back(&name, before, 0);
+        self.timers.set(Timer::Request(key), due);
+        if let Some(entry) = entry {
+            self.record_back(entry);
+        }
         self.wake(&name);
     }
 
@@ -180,7 +216,7 @@ impl Engine {
             return;
         };
         match &request.state {
-            State::Queued(_) => self.due_in_queue(key),
+            State::Unplaced | State::Queued(_) | State::Starting(_) => self.due_in_queue(key),
             State::Running(run) => {
                 let over = run.until.after(limits::DEADLINE_SLACK) <= self.now;
                 if over {
@@ -190,6 +226,15 @@ impl Engine {
                 }
             }
             State::Cancelling { .. } => self.cancel_ignored(key),
+            State::Elsewhere => {
+                let refusal = refusals::timeout_elsewhere(&request.script);
+                self.expire_waiters(key, refusal, self.now);
+            }
+            State::Ending(_) => {
+                let fault = self.journal.fault.as_ref();
+                let refusal = refusals::unrecorded(&request.script, fault);
+                self.expire_waiters(key, refusal, before(self.now, limits::JOURNAL_SLACK));
+            }
         }
     }
 
@@ -202,12 +247,17 @@ impl Engine {
         let error = script
             .filter(|script| script.serving().is_none())
             .and_then(|script| script.last_error.as_deref());
-        let refusal = refusals::timeout_queued(&request.script, error);
+        let ran = request.has_run();
+        let refusal = if ran {
+            refusals::timeout_again(&request.script, request.starts)
+        } else {
+            refusals::timeout_queued(&request.script, error)
+        };
         if request.waiters.is_empty() {
             let body = if request.deadline <= now {
                 Body::Error(refusal)
             } else {
-                Body::Error(refusals::cancelled(false))
+                Body::Error(refusals::cancelled(ran))
             };
             self.finish(key, body, Keep::Yes);
             return;
@@ -225,11 +275,7 @@ impl Engine {
             return;
         };
         let refusal = refusals::timeout_running(&request.script, true);
-        let before =
-            Moment(now.0.saturating_sub(
-                u64::try_from(limits::DEADLINE_SLACK.as_micros()).unwrap_or(u64::MAX),
-            ));
-        self.expire_waiters(key, refusal, before);
+        self.expire_waiters(key, refusal, before(now, limits::DEADLINE_SLACK));
         self.abandon(key, false);
     }
 
@@ -243,49 +289,8 @@ impl Engine {
             .partition(|waiter: &Waiter| waiter.deadline > over);
         request.waiters = rest;
         let due = request.due();
-        self.timers.arm(Timer::Request(key), due);
+        self.timers.set(Timer::Request(key), due);
         self.tell_all(expired, Body::Error(refusal));
-    }
-
-    /// The worker that ran it is gone: by its delivery it runs again, fails, or its outcome is unknown.
-    pub(super) fn lost_with_worker(&mut self, key: RequestKey, cause: &str) {
-        let Some(request) = self.requests.get(key) else {
-            return;
-        };
-        let most = match request.delivery {
-            Delivery::Once => {
-                let refusal = refusals::outcome_unknown(&request.script, cause);
-                self.finish(key, Body::Error(refusal), Keep::Yes);
-                return;
-            }
-            Delivery::Query => limits::QUERY_STARTS,
-            Delivery::Idempotent => limits::IDEMPOTENT_STARTS,
-        };
-        let body = match &request.state {
-            State::Cancelling {
-                why: Why::Deadline, ..
-            } => Some(refusals::timeout_running(&request.script, false)),
-            State::Cancelling { .. } => Some(refusals::cancelled(true)),
-            State::Queued(_) | State::Running(_) => (request.starts >= most)
-                .then(|| refusals::gave_up(&request.script, request.starts, cause)),
-        };
-        match body {
-            Some(refusal) => self.finish(key, Body::Error(refusal), Keep::Yes),
-            None => self.queue_again(key),
-        }
-    }
-
-    /// A request that had run and lost its worker, and whose script will not run it again.
-    pub(super) fn give_up(&mut self, key: RequestKey) {
-        let Some(request) = self.requests.get(key) else {
-            return;
-        };
-        let refusal = refusals::gave_up(
-            &request.script,
-            request.starts,
-            "ended, and the script does not run any more",
-        );
-        self.finish(key, Body::Error(refusal), Keep::Yes);
     }
 
     /// Takes one asker off a request, untold: its peer is gone.
@@ -308,18 +313,19 @@ impl Engine {
         }
         let kept = !request.identities.is_empty() && request.delivery != Delivery::Query;
         match (&request.state, kept) {
-            (State::Queued(_), true) if !bye => {
+            (State::Unplaced | State::Queued(_), true) if !bye => {
                 request.kept_until = Some(until);
                 let due = request.due();
-                self.timers.arm(Timer::Request(key), due);
+                self.timers.set(Timer::Request(key), due);
             }
-            (State::Queued(_), _) => {
+            (State::Unplaced | State::Queued(_), _) => {
                 // A query's id stays free: its client may come back and ask again.
                 let keep = match request.delivery {
                     Delivery::Query => Keep::No,
                     Delivery::Idempotent | Delivery::Once => Keep::Yes,
                 };
-                self.finish(key, Body::Error(refusals::cancelled(false)), keep);
+                let ran = request.has_run();
+                self.finish(key, Body::Error(refusals::cancelled(ran)), keep);
             }
             (State::Running(_), false) if request.delivery != Delivery::Once => {
                 for identity in std::mem::take(&mut request.identities) {
@@ -327,15 +333,36 @@ impl Engine {
                 }
                 self.ask_to_stop(key, Why::Abandoned);
             }
-            (State::Running(_) | State::Cancelling { .. }, _) => {}
+            (
+                State::Starting(_)
+                | State::Running(_)
+                | State::Cancelling { .. }
+                | State::Elsewhere
+                | State::Ending(_),
+                _,
+            ) => {}
         }
     }
 }
 
-/// `was ended by signal 9`.
-pub(super) fn cause_of(exit: Exit) -> String {
-    match exit {
-        Exit::Code(code) => format!("exited with code {code}"),
-        Exit::Signal(signal) => format!("was ended by signal {signal}"),
+/// What its askers hear of a request that its worker stopped because it was asked to; `None`: the worker's own
+/// word. What may have had an effect is never `cancelled`: that word is kept for what never ran.
+pub(super) fn stopped(request: &Request) -> Option<Refusal> {
+    let by_deadline = matches!(
+        request.state,
+        State::Cancelling {
+            why: Why::Deadline,
+            ..
+        }
+    );
+    match request.delivery {
+        _ if by_deadline => Some(refusals::timeout_running(&request.script, false)),
+        Delivery::Once => Some(refusals::stopped(&request.script)),
+        Delivery::Query | Delivery::Idempotent => None,
     }
+}
+
+fn before(now: Moment, slack: std::time::Duration) -> Moment {
+    let slack = u64::try_from(slack.as_micros()).unwrap_or(u64::MAX);
+    Moment(now.0.saturating_sub(slack))
 }

@@ -3,6 +3,7 @@
 use super::alphabet::Peer;
 use super::asking::{Asker, What};
 use super::generation::{Stage, Step, Worker};
+use super::journaling::Held;
 use super::requests::{Request, RequestKey, State};
 use super::scripts::{Phase, Reload, Script, Then};
 use super::timers::Timer;
@@ -22,9 +23,9 @@ impl Engine {
             running += script.in_flight();
         }
         assert_eq!(
-            queued + running,
+            queued + running + self.check_journal() + self.check_recovery(),
             self.requests.len(),
-            "each request is in one queue or on one worker"
+            "each request is in one queue, on one worker, or waits for the journal"
         );
         assert!(self.flights.len() <= self.requests.len());
         for (id, session) in &self.sessions.table {
@@ -36,6 +37,54 @@ impl Engine {
         if self.life == Life::Left {
             assert_eq!(self.sessions.len(), 0, "everybody was told");
         }
+    }
+
+    /// What is held is held for a mark that is not safe yet. Gives the number of ends among it.
+    fn check_journal(&self) -> usize {
+        self.journal.check();
+        let mut ends = 0;
+        for (mark, held) in self.journal.held() {
+            match held {
+                Held::End(key) => {
+                    let request = self.request(*key);
+                    assert!(matches!(request.state, State::Ending(_)), "{key:?} ends");
+                    self.check_waiters(*key, request);
+                    ends += 1;
+                }
+                Held::Accepted(key) => {
+                    let entry = self.requests.get(*key).and_then(|request| request.entry);
+                    if let Some(entry) = entry {
+                        assert_eq!(entry.accepted, Some(mark), "{key:?} is accepted by it");
+                    }
+                }
+                Held::Start(_) | Held::Outcomes(..) => {}
+            }
+        }
+        ends
+    }
+
+    /// What an earlier daemon left and nobody has yet. Gives the number of such requests.
+    fn check_recovery(&self) -> usize {
+        let elsewhere = self.recovery.elsewhere.iter().flat_map(|(name, keys)| {
+            assert!(self.recovery.held.contains(name), "{name} is held");
+            keys
+        });
+        let mut found = 0;
+        for key in elsewhere {
+            let request = self.request(*key);
+            assert!(matches!(request.state, State::Elsewhere), "{key:?}");
+            self.check_waiters(*key, request);
+            found += 1;
+        }
+        for key in self.recovery.unplaced.values().flatten() {
+            if let Some(request) = self.requests.get(*key)
+                && matches!(request.state, State::Unplaced)
+            {
+                self.check_request(*key, request);
+                found += 1;
+            }
+        }
+        found
     }
 
     fn check_script(&self, script: &Script) {
@@ -75,6 +124,10 @@ impl Engine {
             .count();
         assert!(serving <= 1, "{name}: one generation serves");
         match &script.phase {
+            Phase::Awaiting => {
+                assert!(self.recovery.held.contains(name), "{name} waits for it");
+                assert!(script.workers.is_empty(), "{name} has not started");
+            }
             Phase::Stopped => {
                 assert!(script.workers.is_empty(), "{name} is stopped");
                 assert_eq!(script.queue.len(), 0, "{name} is stopped: nothing waits");
@@ -150,6 +203,21 @@ impl Engine {
     fn check_request(&self, key: RequestKey, request: &Request) {
         let timer = Timer::Request(key);
         assert!(self.timers.is_armed(&timer), "{key:?} has a deadline");
+        self.check_waiters(key, request);
+    }
+
+    fn check_waiters(&self, key: RequestKey, request: &Request) {
+        let timer = Timer::Request(key);
+        assert!(
+            request.waiters.is_empty() || self.timers.is_armed(&timer),
+            "{key:?}: whoever waits has a deadline"
+        );
+        if let Some(entry) = request.entry {
+            assert!(
+                entry.accepted.is_some(),
+                "{key:?} is in the journal's hands"
+            );
+        }
         for waiter in &request.waiters {
             let what = self
                 .asker(&waiter.ask.peer)

@@ -2,8 +2,9 @@
 
 use super::Engine;
 use super::alphabet::{Effect, Exit, Level, Peer};
-use super::ends::cause_of;
 use super::generation::{Handlers, Stage};
+use super::lost::cause_of;
+use super::records::Outcomes;
 use super::restart::Verdict;
 use super::scripts::{Phase, Reload, Script, Then};
 use super::timers::Timer;
@@ -23,6 +24,10 @@ impl Engine {
         self.timers.disarm(Timer::Restart(name.clone()));
         if !script.may_start() {
             self.fail_script(name, false);
+            return;
+        }
+        if self.recovery.held.contains(name) {
+            script.phase = Phase::Awaiting;
             return;
         }
         let handover = script.handover.take();
@@ -56,15 +61,7 @@ impl Engine {
         };
         let refusal = script.not_ready();
         for key in script.queue.keys() {
-            let started = self
-                .requests
-                .get(key)
-                .is_some_and(|request| request.starts > 0);
-            if started {
-                self.give_up(key);
-            } else {
-                self.refuse(key, refusal.clone());
-            }
+            self.turn_away(key, refusal.clone());
         }
     }
 
@@ -126,6 +123,7 @@ impl Engine {
                 (Some(*old), *again)
             }
             Phase::Stopped
+            | Phase::Awaiting
             | Phase::Starting(_)
             | Phase::Ready(..)
             | Phase::Draining(_)
@@ -166,7 +164,13 @@ impl Engine {
     }
 
     /// The process is gone for good: what it held ends or runs again, and its script goes on.
-    pub(super) fn exited(&mut self, id: &WorkerId, exit: Option<Exit>, text: String) {
+    pub(super) fn exited(
+        &mut self,
+        id: &WorkerId,
+        exit: Option<Exit>,
+        text: String,
+        outcomes: &Outcomes,
+    ) {
         let Some(script) = self.scripts.get_mut(&id.script) else {
             self.senseless("the exit of an unknown worker");
             return;
@@ -192,7 +196,10 @@ impl Engine {
         self.subscribers.remove(&peer);
         let cause = exit.map_or_else(|| "could not be started".to_owned(), cause_of);
         for key in worker.live.values().rev() {
-            self.lost_with_worker(*key, &cause);
+            self.lost_with_worker(*key, exit, outcomes);
+        }
+        if exit.is_some() {
+            self.journal.hold_outcomes(id.clone());
         }
         self.close_questions(&peer, &worker.asker, false);
         let expected = worker.is_leaving() && worker.error.is_none();
@@ -205,6 +212,7 @@ impl Engine {
         });
         self.after_exit(id, exit, error, self.now.since(worker.since));
         self.wake(&id.script);
+        self.release_held();
         self.look_at_shutdown();
     }
 
@@ -237,6 +245,7 @@ impl Engine {
             }
             Phase::Draining(then) if script.workers.is_empty() => self.drained(&id.script, then),
             Phase::Stopped
+            | Phase::Awaiting
             | Phase::Starting(_)
             | Phase::Ready(..)
             | Phase::Draining(_)

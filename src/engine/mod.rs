@@ -6,7 +6,8 @@
 //!
 //! | file | its one matter |
 //! |---|---|
-//! | [`records`] | what the journal is told and tells |
+//! | [`records`], `journaling`, `holding` | what the journal is told; marks; what waits until they are safe |
+//! | `lost`, `recovery` | what becomes of a request whose worker, or whose daemon, is gone |
 //! | [`alphabet`] | everything that can happen, everything that can be wanted |
 //! | `commands`, `view` | what each command leads to; what is shown |
 //! | `calls`, `coalesce`, `delivery` | how a request is admitted, shared, or known already |
@@ -31,14 +32,18 @@ mod events;
 mod generation;
 mod hash;
 mod health;
+mod holding;
 mod inorder;
 #[cfg(any(test, debug_assertions))]
 mod invariants;
+mod journaling;
 mod leaving;
 mod lifecycle;
+mod lost;
 mod random;
 mod rate;
 pub mod records;
+mod recovery;
 mod refusals;
 mod reload;
 mod replay;
@@ -68,6 +73,7 @@ pub use view::COMMANDS;
 
 use crate::proto::ids::{Generation, ScriptName, Ticket, WorkerId};
 use crate::proto::messages::{Answer, Body, Encoding, ErrorCode, ToWorker};
+use crate::weakenings::Weakened;
 
 /// The machine. It owns sessions, requests and scripts; nothing else changes them.
 #[derive(Debug)]
@@ -81,6 +87,9 @@ pub struct Engine {
     sessions: sessions::Sessions,
     requests: requests::Requests,
     stored: delivery::Stored,
+    journal: journaling::Journaling,
+    recovery: recovery::Recovery,
+    weakened: Weakened,
     flights: coalesce::Flights,
     scripts: BTreeMap<ScriptName, Script>,
     /// Last generations of scripts that are gone: a generation is never used twice.
@@ -127,6 +136,9 @@ impl Engine {
             sessions: sessions::Sessions::default(),
             requests: requests::Requests::default(),
             stored: delivery::Stored::default(),
+            journal: journaling::Journaling::default(),
+            recovery: recovery::Recovery::default(),
+            weakened: Weakened::default(),
             flights: coalesce::Flights::default(),
             scripts: BTreeMap::new(),
             removed: BTreeMap::new(),
@@ -144,6 +156,13 @@ impl Engine {
             settled: false,
             beating: false,
         }
+    }
+
+    /// Breaks a promise on purpose, so that a test can show that it notices.
+    #[must_use]
+    pub fn weakened(mut self, weakened: Weakened) -> Self {
+        self.weakened = weakened;
+        self
     }
 
     /// One step. Timers that are due fire before the input: what is over is over. Never fails: an input
@@ -289,6 +308,8 @@ impl Engine {
     /// What an operator should know beyond the scripts' states.
     fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> = self.config_fault.iter().cloned().collect();
+        warnings.extend(self.journal.warning.clone());
+        warnings.extend(self.journal.fault.iter().map(|fault| fault.text.clone()));
         warnings.extend(self.scripts.values().filter_map(|script| {
             let fault = script.fault.as_ref()?;
             Some(format!("{}: {fault}", script.name))

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::records::{FaultKind, JournalFault};
 use crate::limits;
 use crate::proto::ids::{RequestId, ScriptName};
-use crate::proto::messages::{ErrorCode, Refusal};
+use crate::proto::messages::{ErrorCode, Json, Refusal};
 
 pub(super) fn shutting_down() -> Refusal {
     Refusal::new(
@@ -85,6 +86,18 @@ pub(super) fn queue_full(script: &ScriptName, items: usize, bytes: usize) -> Ref
     refusal
 }
 
+/// It shared a run with others that asked the same, and the new code says that it may not.
+pub(super) fn shared_no_more(script: &ScriptName) -> Refusal {
+    let mut refusal = Refusal::new(
+        ErrorCode::Busy,
+        format!(
+            "script {script} was reloaded, and the handler is no query any more: this did not run, ask again"
+        ),
+    );
+    refusal.retry_after = Some(limits::BUSY_RETRY);
+    refusal
+}
+
 pub(super) fn rate_limited(script: &ScriptName, wait: Duration) -> Refusal {
     let mut refusal = Refusal::new(
         ErrorCode::RateLimited,
@@ -115,6 +128,64 @@ pub(super) fn expired_id(id: &RequestId) -> Refusal {
     )
 }
 
+pub(super) fn id_before_boot(id: &RequestId) -> Refusal {
+    Refusal::new(
+        ErrorCode::ExpiredId,
+        format!(
+            "request id {id} is from before the machine's last start, and what was not on the disk then is lost: whether it ran is not known, so it is not run; use a new id to run the command, and set durability = \"power\" for scripts that must survive a power loss"
+        ),
+    )
+}
+
+/// The journal takes nothing: what it would have to know is not admitted.
+pub(super) fn journal_busy(fault: &JournalFault) -> Refusal {
+    let reason = match fault.kind {
+        FaultKind::DiskFull => "disk-full",
+        FaultKind::Failed => "journal",
+    };
+    let mut refusal = Refusal::new(
+        ErrorCode::Busy,
+        format!(
+            "the journal takes no requests now ({}); this did not run, try again a little later; queries go on",
+            one_line(&fault.text)
+        ),
+    );
+    refusal.retry_after = Some(limits::JOURNAL_RETRY);
+    refusal.data = Some(Json::of(&serde_json::json!({ "reason": reason })));
+    refusal
+}
+
+/// It has ended, and the journal has not taken its end in time.
+pub(super) fn unrecorded(script: &ScriptName, fault: Option<&JournalFault>) -> Refusal {
+    let why = fault.map_or("the journal has not taken it yet", |fault| {
+        one_line(&fault.text)
+    });
+    Refusal::new(
+        ErrorCode::Timeout,
+        format!(
+            "script {script} is done with the request, but its outcome could not be recorded ({why}); ask again with the same id to hear it"
+        ),
+    )
+}
+
+/// An earlier daemon's worker may still run it.
+pub(super) fn timeout_elsewhere(script: &ScriptName) -> Refusal {
+    Refusal::new(
+        ErrorCode::Timeout,
+        format!(
+            "the time limit passed while a worker of {script} that an earlier daemon started has the request; ask again with the same id to hear its outcome"
+        ),
+    )
+}
+
+/// The daemon leaves, and the outcome of what was started is not recorded yet.
+pub(super) fn leaves_unrecorded() -> Refusal {
+    Refusal::new(
+        ErrorCode::ShuttingDown,
+        "the daemon leaves before the outcome could be recorded: the request may have run; ask again with the same id when the daemon is up (moonkeep up -d)",
+    )
+}
+
 pub(super) fn not_retained(bytes: usize) -> Refusal {
     Refusal::new(
         ErrorCode::TooLarge,
@@ -134,6 +205,16 @@ pub(super) fn timeout_queued(script: &ScriptName, error: Option<&str>) -> Refusa
         ErrorCode::Timeout,
         format!(
             "the time limit passed while the request waited for script {script}{why}: it never ran; give it more time, or see `moonkeep status`"
+        ),
+    )
+}
+
+/// It ran, its worker died, and it waited for another turn.
+pub(super) fn timeout_again(script: &ScriptName, starts: u32) -> Refusal {
+    Refusal::new(
+        ErrorCode::Timeout,
+        format!(
+            "the time limit passed while the request waited to run again: its worker died after start {starts}, and a part of it may have happened; give it more time, or see `moonkeep logs {script}`"
         ),
     )
 }
@@ -168,11 +249,23 @@ pub(super) fn subscription_ended() -> Refusal {
     )
 }
 
-pub(super) fn outcome_unknown(script: &ScriptName, cause: &str) -> Refusal {
+/// Stopped because somebody wished it, by its own worker: it failed, and may have had an effect.
+pub(super) fn stopped(script: &ScriptName) -> Refusal {
+    Refusal::new(
+        ErrorCode::ScriptError,
+        format!(
+            "stopped at its asker's wish while script {script} ran it: a part of it may have happened; look, and use a new id to run it again"
+        ),
+    )
+}
+
+/// `cause`: `worker died: signal 9`.
+pub(super) fn outcome_unknown(script: &ScriptName, cause: &str, id: Option<&RequestId>) -> Refusal {
+    let under = id.map_or_else(String::new, |id| format!(" under id {id}"));
     Refusal::new(
         ErrorCode::OutcomeUnknown,
         format!(
-            "outcome unknown: the command may have run (the worker of {script} {cause}). It will not be run again under this id; to run it again use a new id"
+            "outcome unknown: the command may have run (script {script}, {cause}). It will not be run again{under}. To run it again use a new id."
         ),
     )
 }
@@ -181,7 +274,7 @@ pub(super) fn gave_up(script: &ScriptName, starts: u32, cause: &str) -> Refusal 
     Refusal::new(
         ErrorCode::ScriptError,
         format!(
-            "failed: the request was started {starts} times and each time its worker ended (the last one {cause}); see `moonkeep logs {script}`"
+            "failed: the request was started {starts} times and each time its worker ended (the last time: {cause}); see `moonkeep logs {script}`"
         ),
     )
 }

@@ -32,6 +32,10 @@ impl Engine {
         if self.life.is_leaving() {
             return;
         }
+        let concerned = match &change {
+            ScriptChange::Changed { spec, .. } => spec.name.clone(),
+            ScriptChange::Removed { name, .. } | ScriptChange::Faulty { name, .. } => name.clone(),
+        };
         match change {
             ScriptChange::Changed { spec, because } => self.script_changed(&spec, &because),
             ScriptChange::Removed { name, because } => {
@@ -42,6 +46,7 @@ impl Engine {
             }
             ScriptChange::Faulty { name, path, error } => self.script_faulty(&name, &path, error),
         }
+        self.place_recovered(&concerned);
     }
 
     fn script_changed(&mut self, spec: &Arc<ScriptSpec>, because: &Path) {
@@ -88,7 +93,8 @@ impl Engine {
         match phase {
             None | Some(Phase::Stopped | Phase::Draining(Then::Stop)) => {}
             Some(
-                Phase::Starting(_)
+                Phase::Awaiting
+                | Phase::Starting(_)
                 | Phase::Ready(..)
                 | Phase::Draining(_)
                 | Phase::Backoff
@@ -104,7 +110,9 @@ impl Engine {
             return;
         };
         match script.phase.clone() {
-            Phase::Stopped | Phase::Backoff | Phase::Failed { .. } => self.start_script(name),
+            Phase::Stopped | Phase::Awaiting | Phase::Backoff | Phase::Failed { .. } => {
+                self.start_script(name);
+            }
             Phase::Ready(..) => self.reload(name),
             Phase::Starting(generation) => {
                 let old = WorkerId {
@@ -146,6 +154,7 @@ impl Engine {
             Phase::Ready(_, Reload::Emptying) => return,
             Phase::Ready(generation, Reload::None) => *generation,
             Phase::Stopped
+            | Phase::Awaiting
             | Phase::Starting(_)
             | Phase::Draining(_)
             | Phase::Backoff
@@ -221,6 +230,7 @@ impl Engine {
         match &script.phase {
             Phase::Ready(generation, Reload::Asking { .. }) if *generation == id.generation => {}
             Phase::Stopped
+            | Phase::Awaiting
             | Phase::Starting(_)
             | Phase::Ready(..)
             | Phase::Draining(_)
@@ -278,11 +288,12 @@ impl Engine {
             .any(|worker| matches!(worker.stage, Stage::Serving | Stage::Starting));
         match script.phase {
             Phase::Stopped if script.held => {}
-            Phase::Stopped | Phase::Backoff | Phase::Failed { .. } if !serves => {
+            Phase::Stopped | Phase::Awaiting | Phase::Backoff | Phase::Failed { .. } if !serves => {
                 self.timers.disarm(Timer::Restart(name.clone()));
                 self.fail_script(name, false);
             }
             Phase::Stopped
+            | Phase::Awaiting
             | Phase::Starting(_)
             | Phase::Ready(..)
             | Phase::Draining(_)

@@ -5,12 +5,15 @@ use uuid::Uuid;
 use super::alphabet::Moment;
 use super::asking::Ask;
 use super::coalesce::FlightKey;
+use super::ends::Keep;
 use super::hash::FastMap;
+use super::records::{EntryId, Mark};
 use super::rising::Rising;
 use super::slots::Slot;
 use crate::limits;
+use crate::options::Durability;
 use crate::proto::ids::{ClientId, Generation, RequestId, ScriptName, Ticket};
-use crate::proto::messages::{Delivery, Work};
+use crate::proto::messages::{Body, Delivery, Work};
 
 /// Names one request inside the engine. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,7 +38,18 @@ pub(super) struct Request {
     pub(super) starts: u32,
     /// What others may join it by.
     pub(super) flight: Option<FlightKey>,
+    /// `None`: the journal never hears of it.
+    pub(super) entry: Option<JournalEntry>,
     pub(super) state: State,
+}
+
+/// A request's entry in the journal.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct JournalEntry {
+    pub(super) id: EntryId,
+    pub(super) level: Durability,
+    /// Its acceptance: `None` until that is in the journal's hands.
+    pub(super) accepted: Option<Mark>,
 }
 
 /// Somebody who waits for the answer.
@@ -48,7 +62,11 @@ pub(super) struct Waiter {
 
 #[derive(Debug)]
 pub(super) enum State {
+    /// Found in the journal, before its script was found in the home.
+    Unplaced,
     Queued(Position),
+    /// Its slot is claimed, its start is not yet safe: the worker has not been sent a byte.
+    Starting(Run),
     Running(Run),
     /// The worker was asked to stop it.
     Cancelling {
@@ -57,6 +75,18 @@ pub(super) enum State {
         /// When the worker is killed for not ending it.
         kill_at: Moment,
     },
+    /// A worker of an earlier daemon still has it.
+    Elsewhere,
+    /// It has ended, and its end is not yet safe.
+    Ending(Ending),
+}
+
+/// The end of a request, until the journal has it.
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub(super) body: Body,
+    pub(super) keep: Keep,
+    pub(super) since: Moment,
 }
 
 /// A request in a worker's hands.
@@ -83,26 +113,51 @@ pub(super) enum Why {
 impl Request {
     pub(super) fn run(&self) -> Option<&Run> {
         match &self.state {
-            State::Queued(_) => None,
-            State::Running(run) | State::Cancelling { run, .. } => Some(run),
+            State::Unplaced | State::Queued(_) | State::Elsewhere | State::Ending(_) => None,
+            State::Starting(run) | State::Running(run) | State::Cancelling { run, .. } => Some(run),
         }
     }
 
-    /// When its timer has to fire next.
-    pub(super) fn due(&self) -> Moment {
+    /// The key of its entry and of its outcome record.
+    pub(super) fn identity(&self) -> Option<Uuid> {
+        self.identities.first().copied()
+    }
+
+    /// Whether a worker was ever given it and may have begun it.
+    pub(super) fn has_run(&self) -> bool {
+        let before = match &self.state {
+            State::Starting(_) => 1,
+            State::Unplaced
+            | State::Queued(_)
+            | State::Running(_)
+            | State::Cancelling { .. }
+            | State::Elsewhere
+            | State::Ending(_) => 0,
+        };
+        self.starts > before
+    }
+
+    fn first_deadline(&self) -> Option<Moment> {
+        self.waiters.iter().map(|waiter| waiter.deadline).min()
+    }
+
+    /// When its timer has to fire next, if anything is to be done or said then.
+    pub(super) fn due(&self) -> Option<Moment> {
         match &self.state {
-            State::Queued(_) => {
-                let first = self.waiters.iter().map(|waiter| waiter.deadline).min();
+            State::Unplaced | State::Queued(_) | State::Starting(_) => {
                 let kept = self.kept_until.unwrap_or(self.deadline);
-                first.unwrap_or(kept).min(self.deadline)
+                Some(self.first_deadline().unwrap_or(kept).min(self.deadline))
             }
             State::Running(run) => {
-                let first = self.waiters.iter().map(|waiter| waiter.deadline).min();
-                first
-                    .map_or(run.until, |first| first.min(run.until))
-                    .after(limits::DEADLINE_SLACK)
+                let first = self.first_deadline();
+                let due = first.map_or(run.until, |first| first.min(run.until));
+                Some(due.after(limits::DEADLINE_SLACK))
             }
-            State::Cancelling { kill_at, .. } => *kill_at,
+            State::Cancelling { kill_at, .. } => Some(*kill_at),
+            State::Elsewhere => self.first_deadline(),
+            State::Ending(ending) => self
+                .first_deadline()
+                .map(|first| first.max(ending.since).after(limits::JOURNAL_SLACK)),
         }
     }
 }

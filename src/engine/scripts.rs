@@ -20,6 +20,8 @@ use crate::proto::messages::{Json, Refusal};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Stopped,
+    /// A worker of an earlier daemon still runs it: it starts when that is gone.
+    Awaiting,
     Starting(Generation),
     /// This generation serves; `Reload` says whether another is on its way.
     Ready(Generation, Reload),
@@ -158,6 +160,7 @@ impl Script {
         match &self.phase {
             Phase::Ready(generation, _) => Some(*generation),
             Phase::Stopped
+            | Phase::Awaiting
             | Phase::Starting(_)
             | Phase::Draining(_)
             | Phase::Backoff
@@ -214,7 +217,7 @@ impl Script {
     pub(super) fn state(&self) -> &'static str {
         match &self.phase {
             Phase::Stopped => "stopped",
-            Phase::Starting(_) => "starting",
+            Phase::Awaiting | Phase::Starting(_) => "starting",
             Phase::Ready(..) => "ready",
             Phase::Draining(_) => "draining",
             Phase::Backoff => "backoff",
@@ -226,9 +229,11 @@ impl Script {
     pub(super) fn shown(&self) -> Option<&Worker> {
         match &self.phase {
             Phase::Ready(generation, _) | Phase::Starting(generation) => self.worker(*generation),
-            Phase::Stopped | Phase::Draining(_) | Phase::Backoff | Phase::Failed { .. } => {
-                self.workers.last()
-            }
+            Phase::Stopped
+            | Phase::Awaiting
+            | Phase::Draining(_)
+            | Phase::Backoff
+            | Phase::Failed { .. } => self.workers.last(),
         }
     }
 

@@ -2,8 +2,10 @@
 
 use super::Engine;
 use super::alphabet::{Effect, Kill, Level};
+use super::asking::What;
 use super::generation::{Stage, Step};
 use super::refusals;
+use super::requests::State;
 use super::scripts::Then;
 use super::sessions::Leaving;
 use super::timers::Timer;
@@ -49,6 +51,7 @@ impl Engine {
         }
         self.life = Life::Leaving { forced: false };
         self.controls_at_shutdown();
+        self.refuse_unplaced();
         let names: Vec<ScriptName> = self.scripts.keys().cloned().collect();
         let mut longest = std::time::Duration::ZERO;
         for name in &names {
@@ -102,16 +105,19 @@ impl Engine {
             .scripts
             .values()
             .all(|script| script.workers.is_empty());
-        if matches!(self.life, Life::Leaving { .. }) && gone {
+        if matches!(self.life, Life::Leaving { .. }) && gone && self.journal.is_quiet() {
             self.leave_for_good();
         }
     }
 
     /// Something did not leave though it was killed: it is left behind, and said so.
     pub(super) fn last_resort(&mut self) {
-        self.note(Level::Error, || {
-            "leaving although a killed worker has not ended; look for it with ps".into()
-        });
+        let text = if self.journal.is_quiet() {
+            "leaving although a killed worker has not ended; look for it with ps".to_owned()
+        } else {
+            "leaving although the journal has not taken everything; what is missing will be told under the same ids, or is unknown".to_owned()
+        };
+        self.note(Level::Error, || text);
         self.leave_for_good();
     }
 
@@ -134,17 +140,35 @@ impl Engine {
     /// Every open question of a session ends: the daemon answers none any more.
     fn refuse_open(&mut self, id: SessionId) {
         let peer = super::alphabet::Peer::Session(id);
-        let numbers: Vec<u64> = self
+        let open: Vec<(u64, bool)> = self
             .asker(&peer)
-            .map(|asker| asker.whats().map(|(number, _)| number).collect())
+            .map(|asker| {
+                let whats = asker.whats();
+                whats
+                    .map(|(number, what)| (number, self.may_have_run(what)))
+                    .collect()
+            })
             .unwrap_or_default();
-        for number in numbers {
+        for (number, ran) in open {
             let ask = super::asking::Ask {
                 peer: peer.clone(),
                 number,
             };
-            let refusal = refusals::shutting_down();
+            let refusal = if ran {
+                refusals::leaves_unrecorded()
+            } else {
+                refusals::shutting_down()
+            };
             self.tell(&ask, crate::proto::messages::Body::Error(refusal));
+        }
+    }
+
+    fn may_have_run(&self, what: &What) -> bool {
+        match what {
+            What::Request(key) => self.requests.get(*key).is_some_and(|request| {
+                request.has_run() || matches!(request.state, State::Elsewhere | State::Ending(_))
+            }),
+            What::Control(_) | What::Log(_) | What::Events { .. } => false,
         }
     }
 }

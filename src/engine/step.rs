@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::alphabet::{Effect, Input, Level, Moment, Peer};
+use super::records::Outcomes;
 use super::sessions::Leaving;
 use super::timers::Timer;
 use crate::limits;
@@ -49,6 +50,7 @@ impl Engine {
             Input::Partial { session, begun } => self.partial(session, begun),
             Input::Loaded => {
                 self.loaded = true;
+                self.place_the_rest();
                 self.look_at_loaded();
             }
             Input::Script(change) => self.script_change(change),
@@ -56,22 +58,21 @@ impl Engine {
             Input::Spawned { worker, pid } => self.spawned(&worker, pid),
             Input::SpawnFailed { worker, error } => {
                 let text = format!("could not be started: {error}");
-                self.exited(&worker, None, text);
+                self.exited(&worker, None, text, &Outcomes::default());
             }
             Input::FromWorker { worker, message } => self.worker_says(&worker, message),
-            // Taken in by the delivery part, which is to come.
-            Input::Recovered(_)
-            | Input::Freed { .. }
-            | Input::Journaled { .. }
-            | Input::JournalFailed(_) => {}
+            Input::Recovered(found) => self.recovered(*found),
+            Input::Freed { script, outcomes } => self.freed(&script, &outcomes),
+            Input::Journaled { written, synced } => self.journaled(written, synced),
+            Input::JournalFailed(fault) => self.journal_failed(fault),
             Input::Exited {
                 worker,
                 exit,
                 stderr,
-                ..
+                outcomes,
             } => {
                 let text = exit_text(exit, &stderr);
-                self.exited(&worker, Some(exit), text);
+                self.exited(&worker, Some(exit), text, &outcomes);
             }
             Input::LogRead { ask, lines } => self.log_read(ask, lines),
             Input::Configured { fault } => self.configured(fault),
@@ -95,8 +96,8 @@ impl Engine {
         };
         match message {
             FromWorker::Answer { ticket, body } => match worker.live.get(ticket).copied() {
-                Some(key) => self.worker_answer(key, body),
-                None => self.stray(id, ticket),
+                Some(key) if self.was_sent(key) => self.worker_answer(key, body),
+                Some(_) | None => self.stray(id, ticket),
             },
             FromWorker::Question(question) => self.question(&Peer::Worker(id.clone()), question),
             FromWorker::Malformed(malformed) => {
@@ -200,6 +201,7 @@ impl Engine {
                     self.look_at_draining(&name);
                 }
             } else {
+                self.record_admitted();
                 return;
             }
         }
@@ -208,7 +210,7 @@ impl Engine {
 
 /// `exited with code 1: last line of stderr`.
 fn exit_text(exit: super::alphabet::Exit, stderr: &[String]) -> String {
-    let cause = super::ends::cause_of(exit);
+    let cause = super::lost::cause_of(exit);
     if stderr.is_empty() {
         return cause;
     }

@@ -83,6 +83,14 @@ impl Timers {
         self.settle();
     }
 
+    /// Arms it, or disarms it if nothing is due.
+    pub(super) fn set(&mut self, timer: Timer, at: Option<Moment>) {
+        match at {
+            Some(at) => self.arm(timer, at),
+            None => self.disarm(timer),
+        }
+    }
+
     pub(super) fn disarm(&mut self, timer: Timer) {
         if self.armed.remove(&timer).is_some() {
             self.settle();

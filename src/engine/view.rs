@@ -34,6 +34,7 @@ fn status_json(engine: &Engine) -> Value {
         "socket": identity.socket,
         "clients": engine.sessions.len(),
         "scripts": engine.scripts.values().map(script_json).collect::<Vec<_>>(),
+        "journal": journal_json(engine),
         "warnings": engine.warnings(),
         "counters": {
             "requests": engine.requests.len(),
@@ -43,6 +44,33 @@ fn status_json(engine: &Engine) -> Value {
             "senseless_inputs": engine.counters.senseless,
         },
     })
+}
+
+fn journal_json(engine: &Engine) -> Value {
+    let fault = engine.journal.fault.as_ref();
+    json!({
+        "state": if fault.is_some() { "failing" } else { "ok" },
+        "fault": fault.map(|fault| &fault.text),
+        "entries": engine.journaled_entries(),
+        "low_water": engine.stored.low_water(),
+        "bytes": engine.stored.bytes(),
+    })
+}
+
+fn journal_line(engine: &Engine) -> String {
+    let entries = engine.journaled_entries();
+    let bytes = engine.stored.bytes();
+    match &engine.journal.fault {
+        None => format!("journal: ok entries={entries} bytes={bytes}"),
+        Some(fault) => format!(
+            "journal: failing entries={entries} bytes={bytes} fault={}",
+            Json::of(&fault.text).as_str()
+        ),
+    }
+}
+
+fn durability(script: &Script) -> Option<crate::options::Durability> {
+    script.spec.as_ref().map(|spec| spec.settings.durability)
 }
 
 fn script_json(script: &Script) -> Value {
@@ -71,6 +99,7 @@ fn script_json(script: &Script) -> Value {
         "queued": script.queue.len(),
         "memory_bytes": shown.map(|worker| worker.memory_bytes),
         "last_error": script.last_error,
+        "durability": durability(script),
         "handlers": handlers,
         "sandbox": shown.and_then(|worker| worker.sandbox.as_ref()),
         "allow": script.spec.as_ref().map(|spec| &spec.settings.allow),
@@ -88,6 +117,7 @@ fn status_text(engine: &Engine) -> String {
         format!("socket: {}", identity.socket.display()),
         format!("clients: {}", engine.sessions.len()),
         format!("scripts: {}", engine.scripts.len()),
+        journal_line(engine),
     ];
     lines.extend(engine.scripts.values().map(script_line));
     lines.extend(
@@ -116,6 +146,10 @@ fn script_line(script: &Script) -> String {
     if let Some(sandbox) = shown.and_then(|worker| worker.sandbox.as_ref()) {
         line.push_str(" sandbox=");
         line.push_str(sandbox.level.as_str());
+    }
+    if let Some(level) = durability(script) {
+        line.push_str(" durability=");
+        line.push_str(Json::of(&level).as_str().trim_matches('"'));
     }
     if let Some(error) = &script.last_error {
         line.push_str(" last_error=");

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::engine::Engine;
 use crate::engine::alphabet::*;
+use crate::engine::records::*;
 use crate::options::Settings;
 use crate::proto::ids::*;
 use crate::proto::messages::*;
@@ -58,6 +59,8 @@ pub(super) struct World {
     pub(super) stalled: bool,
     /// The home is looked at as soon as the engine asks for it.
     pub(super) looks: bool,
+    /// The journal takes every record at once. Else a test says when, by [`World::journaled`].
+    pub(super) journals: bool,
     next_session: u64,
 }
 
@@ -69,6 +72,7 @@ impl World {
             seen: Vec::new(),
             stalled: false,
             looks: true,
+            journals: true,
             next_session: 1,
         }
     }
@@ -85,7 +89,24 @@ impl World {
     pub(super) fn input(&mut self, input: Input) {
         self.engine.handle(self.now, input);
         self.engine.check_invariants();
+        while let Some(mark) = self.drain() {
+            if !self.journals {
+                return;
+            }
+            let (written, synced) = (mark, mark);
+            self.engine
+                .handle(self.now, Input::Journaled { written, synced });
+            self.engine.check_invariants();
+        }
+    }
+
+    /// Takes what the engine wants; gives the last record's mark.
+    fn drain(&mut self) -> Option<Mark> {
+        let mut last = None;
         while let Some(effect) = self.engine.poll_effect() {
+            if let Effect::Journal { mark, .. } = &effect {
+                last = Some(*mark);
+            }
             let sent = match &effect {
                 Effect::ToClient { session, answer } => {
                     Some((Peer::Session(*session), answer.cost()))
@@ -107,6 +128,18 @@ impl World {
                 self.engine.handle(self.now, Input::Flushed { peer, cost });
             }
         }
+        last
+    }
+
+    /// Every record so far.
+    pub(super) fn records(&self) -> Vec<Record> {
+        self.seen
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Journal { record, .. } => Some(record.clone()),
+                _ => None,
+            })
+            .collect()
     }
 
     pub(super) fn take(&mut self) -> Vec<Effect> {

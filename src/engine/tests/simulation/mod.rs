@@ -91,9 +91,17 @@ impl World {
         self.engine.handle(self.now, input);
         self.engine.check_invariants();
         self.steps += 1;
+        let mut last = None;
         while let Some(effect) = self.engine.poll_effect() {
+            if let Effect::Journal { mark, .. } = &effect {
+                last = Some(*mark);
+            }
             format!("{:?} {effect:?}", self.now).hash(&mut self.trace);
             self.perform(effect);
+        }
+        if let Some(mark) = last {
+            let (written, synced) = (mark, mark);
+            self.input(Input::Journaled { written, synced });
         }
     }
 
