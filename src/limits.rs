@@ -43,6 +43,8 @@ pub const EVENT_OUTBOX_BYTES: u64 = 256 * 1024;
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 /// Time for what still waits when the daemon closes a session.
 pub const FLUSH_AT_CLOSE: Duration = Duration::from_secs(1);
+/// Time that a worker whose daemon has gone takes to finish what runs, and to write down how it ended.
+pub const ORPHAN_GRACE: Duration = Duration::from_secs(10);
 /// Time that a dead worker's output is still read for, should something that outlived it hold the pipe.
 pub const DRAIN_AT_EXIT: Duration = Duration::from_millis(200);
 /// Bytes of a log that `logs` gives in one answer: escaped they fit into a line.
@@ -159,6 +161,8 @@ pub const LUA_MEMORY_MOST: usize = 64 * 1024 * 1024 * 1024;
 pub const WORKER_FILES: u64 = 1_024;
 /// Least that a header may ask for: the worker itself needs about a dozen.
 pub const WORKER_FILES_LEAST: u64 = 32;
+/// Time that a new worker waits for its script's lock: the daemon holds it only while it looks for earlier workers.
+pub const SCRIPT_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most that a header may ask for.
 pub const WORKER_FILES_MOST: u64 = 1_048_576;
 /// Entries of one list or table in a header: arguments, variables, permissions.
@@ -248,6 +252,7 @@ pub const COMMAND_OUTPUT_BYTES: usize = 1024 * 1024;
 /// How long a command's output is read on after its end, if a helper of it holds the pipe open.
 pub const OUTPUT_AFTER_EXIT: Duration = Duration::from_millis(200);
 
+const _: () = assert!(SCRIPT_LOCK_TIMEOUT.as_secs() < READY_TIMEOUT.as_secs());
 const _: () = assert!(OUTBOX_PAUSE_BYTES < OUTBOX_DROP_BYTES);
 const _: () = assert!(EVENT_OUTBOX_BYTES < OUTBOX_PAUSE_BYTES);
 const _: () = assert!(LINE_BYTES as u64 * 2 < OUTBOX_DROP_BYTES);

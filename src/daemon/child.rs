@@ -180,6 +180,8 @@ impl Nursery {
         for (name, value) in &spec.settings.env {
             variables.insert(name.into(), value.into());
         }
+        #[cfg(any(test, feature = "weakenings"))]
+        variables.extend(std::env::vars_os().filter(|(name, _)| name == "MOONKEEP_WEAKEN"));
         variables.extend([
             (HOME_VARIABLE.into(), self.home.root().into()),
             ("MOONKEEP_SCRIPT".into(), worker.script.as_str().into()),

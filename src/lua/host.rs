@@ -75,6 +75,8 @@ pub struct Registered {
 struct Calls {
     last: Cell<u64>,
     waiting: RefCell<BTreeMap<u64, oneshot::Sender<Body>>>,
+    /// The daemon has gone: nothing is answered any more.
+    forsaken: Cell<bool>,
 }
 
 impl Host {
@@ -219,7 +221,14 @@ impl Host {
         self.tasks.borrow_mut().abort_all();
     }
 
+    /// The daemon has gone: whoever waits for an answer of its, or will, hears so at once.
+    pub fn forsake(&self) {
+        self.calls.forsaken.set(true);
+        self.calls.waiting.take();
+    }
+
     /// A new question of the worker's own: its id, and where its end will come. Dropping the receiver forgets it.
+    /// Without a daemon the receiver fails.
     #[must_use]
     pub fn expect_answer(&self) -> (u64, String, oneshot::Receiver<Body>) {
         let number = self.calls.last.get() + 1;
@@ -227,7 +236,9 @@ impl Host {
         let (sender, receiver) = oneshot::channel();
         let mut waiting = self.calls.waiting.borrow_mut();
         waiting.retain(|_, waiter| !waiter.is_closed());
-        waiting.insert(number, sender);
+        if !self.calls.forsaken.get() {
+            waiting.insert(number, sender);
+        }
         (number, format!("{OWN_ID}{number}"), receiver)
     }
 

@@ -5,6 +5,7 @@
 //! The executable never hears of heartbeats, and cannot speak for this program: its notices are dropped.
 
 use std::process::{ExitStatus, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -12,13 +13,14 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::pipes::{Ends, Input, Pipes};
-use super::resident;
+use super::records::{self, Records};
+use super::{not_started, resident};
 use crate::descendants::Own;
 use crate::limits;
 use crate::lua::host::Outbox;
 use crate::lua::log;
 use crate::proto::codec::{self, FromDaemon};
-use crate::proto::messages::{ErrorCode, Notice, Refusal, Setup, ToWorker};
+use crate::proto::messages::{Body, Dispatch, ErrorCode, Notice, Refusal, Setup, ToWorker};
 
 mod lines;
 mod ready;
@@ -28,8 +30,6 @@ use ready::Readiness;
 
 /// Time for an idle executable to leave by itself when the daemon has gone.
 const ORPHAN_IDLE: Duration = Duration::from_secs(1);
-/// The same for one that is answering requests.
-const ORPHAN_BUSY: Duration = Duration::from_secs(10);
 
 struct Wrapper {
     child: Child,
@@ -37,6 +37,9 @@ struct Wrapper {
     _own: Own,
     pid: u32,
     translator: Translator,
+    records: Rc<Records>,
+    /// Requests to be recorded together, before the child hears of them.
+    waiting: Vec<Dispatch>,
     readiness: Readiness,
     to_daemon: Outbox,
     to_child: Outbox,
@@ -59,16 +62,18 @@ enum Stop {
 }
 
 /// Runs the executable until it ends; gives its exit code, or 128 and the number of its signal.
-pub(super) async fn run(setup: Setup, daemon: Pipes) -> anyhow::Result<u8> {
-    let (child, pipes) = match spawn(&setup) {
+pub(super) async fn run(setup: Setup, daemon: Pipes, records: &Rc<Records>) -> anyhow::Result<u8> {
+    let (child, pipes) = match records.with_lock_inherited(|| spawn(&setup)) {
         Ok(started) => started,
-        Err(error) => return Ok(not_started(&setup, daemon, &error).await),
+        Err(error) => return Ok(not_started(&setup, daemon, &error, 1).await),
     };
     let wrapper = Wrapper {
         pid: child.id().unwrap_or_default(),
         _own: Own::new(child.id()),
         child,
-        translator: Translator::new(setup.encoding, setup.legacy),
+        translator: Translator::new(setup.encoding, setup.legacy, Rc::clone(records)),
+        records: Rc::clone(records),
+        waiting: Vec::new(),
         readiness: Readiness::new(),
         to_daemon: Outbox::default(),
         to_child: Outbox::default(),
@@ -109,21 +114,13 @@ fn spawn(setup: &Setup) -> anyhow::Result<(Child, Pipes)> {
     Ok((child, Pipes::new(ends)?))
 }
 
-async fn not_started(setup: &Setup, mut daemon: Pipes, error: &anyhow::Error) -> u8 {
-    log::line("error", &format!("{}: {error:#}", setup.script));
-    let outbox = Outbox::default();
-    let refusal = Refusal::new(ErrorCode::ScriptError, format!("{error:#}"));
-    outbox.push(|out| codec::encode_notice(&Notice::Failed { refusal }, out));
-    daemon.flush(&outbox).await;
-    1
-}
-
 impl Wrapper {
     async fn turn(mut self, mut daemon: Pipes, mut pipes: Pipes) -> anyhow::Result<u8> {
         // The daemon signals the whole group: the child gets its own; this one only must not die of it.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         loop {
+            self.records.flush();
             daemon.send(&self.to_daemon);
             pipes.send(&self.to_child);
             if self.closing && !pipes.is_stuck() && self.translator.is_idle() {
@@ -204,30 +201,49 @@ impl Wrapper {
 
     fn hear_daemon(&mut self, daemon: &mut Pipes) {
         let input = daemon.take(|line| match codec::decode_daemon(line) {
-            Ok(FromDaemon::Message(message)) => self.message(message),
+            Ok(FromDaemon::Message(ToWorker::Request(dispatch))) => self.waiting.push(dispatch),
+            Ok(FromDaemon::Message(message)) => {
+                self.begin_waiting();
+                self.message(message);
+            }
             Ok(FromDaemon::Answer { line, .. }) => self.to_child.push(|out| {
                 out.extend_from_slice(line);
                 out.push(b'\n');
             }),
             Err(why) => log::line("error", &format!("moonkeep: {why}")),
         });
+        self.begin_waiting();
         if input == Input::End {
             self.orphaned = true;
             let grace = if self.translator.is_idle() {
                 ORPHAN_IDLE
             } else {
-                ORPHAN_BUSY
+                limits::ORPHAN_GRACE
             };
             self.stop_within(grace);
         }
     }
 
+    /// Hands the child what was read, once it is written down that it begins.
+    fn begin_waiting(&mut self) {
+        let recorded = self.records.begin(&self.waiting);
+        for dispatch in std::mem::take(&mut self.waiting) {
+            match &recorded {
+                Err(refusal) if records::key(&dispatch).is_some() => {
+                    let body = Body::Error(refusal.clone());
+                    self.to_daemon
+                        .push(|out| codec::encode_outcome(dispatch.ticket, &body, out));
+                }
+                Ok(()) | Err(_) => {
+                    self.translator
+                        .request(dispatch, &self.to_child, &self.to_daemon);
+                }
+            }
+        }
+    }
+
     fn message(&mut self, message: ToWorker) {
         match message {
-            ToWorker::Request(dispatch) => {
-                self.translator
-                    .request(dispatch, &self.to_child, &self.to_daemon)
-            }
             ToWorker::Cancel { ticket } => self.translator.cancel(ticket, &self.to_daemon),
             ToWorker::Ping { beat } => self.notice(&Notice::Pong {
                 beat,
@@ -235,8 +251,11 @@ impl Wrapper {
             }),
             ToWorker::Handover => self.notice(&Notice::Handover { state: None }),
             ToWorker::Shutdown { grace } => self.stop_within(grace),
-            // It has subscribed to nothing; the others are not sent.
-            ToWorker::Event { .. } | ToWorker::Setup(_) | ToWorker::Answer(_) => {}
+            // Requests wait for each other; it has subscribed to nothing; the others are not sent.
+            ToWorker::Request(_)
+            | ToWorker::Event { .. }
+            | ToWorker::Setup(_)
+            | ToWorker::Answer(_) => {}
         }
     }
 
@@ -302,6 +321,7 @@ impl Wrapper {
                 ),
             );
         }
+        self.records.flush();
         daemon.flush(&self.to_daemon).await;
         Ok(code)
     }

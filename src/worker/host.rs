@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use mlua::{MultiValue, Value};
 
 use super::pipes::{Input, Pipes};
+use super::records::{self, Records};
 use super::serving::Serving;
 use super::stage::{Stage, Top};
 use super::{INTERNAL, resident};
@@ -22,15 +23,15 @@ use crate::lua::host::{Host, Surroundings};
 use crate::lua::state::{Bounds, Run, State, new_state};
 use crate::lua::{Context as ScriptContext, events, json, log};
 use crate::proto::codec::{self, FromDaemon, Piece};
-use crate::proto::messages::{Encoding, Notice, Setup, ToWorker};
-
-/// Time to finish what runs when the daemon has gone.
-const ORPHAN_GRACE: Duration = Duration::from_secs(10);
+use crate::proto::messages::{Dispatch, Encoding, Notice, Setup, ToWorker};
 
 struct Worker {
     host: Rc<Host>,
     state: State,
     serving: Rc<Serving>,
+    records: Rc<Records>,
+    /// Requests to be recorded together, before any of them begins.
+    waiting: Vec<Dispatch>,
     top: Rc<RefCell<Top>>,
     stage: Stage,
     /// Held by every `on_shutdown` function that runs.
@@ -40,14 +41,16 @@ struct Worker {
 }
 
 /// Runs the script until it ends or is told to; gives the exit code.
-pub(super) async fn run(setup: Setup, pipes: Pipes) -> anyhow::Result<u8> {
+pub(super) async fn run(setup: Setup, pipes: Pipes, records: &Rc<Records>) -> anyhow::Result<u8> {
     let host = Host::new(Surroundings::Daemon, setup.handover.clone());
     let state = make_state(&setup, &host)?;
     let top = start_script(&host, &state, &setup.path, &setup.args);
     let worker = Worker {
         host,
         state,
-        serving: Rc::default(),
+        serving: Rc::new(Serving::new(Rc::clone(records))),
+        records: Rc::clone(records),
+        waiting: Vec::new(),
         top,
         stage: Stage::Loading,
         closing: Rc::new(()),
@@ -138,8 +141,11 @@ impl Worker {
     async fn turn(mut self, mut pipes: Pipes) -> u8 {
         loop {
             self.settle();
+            // An end is in the record before a byte of it leaves.
+            self.records.flush();
             pipes.send(&self.host.outbox);
             if let Some(code) = self.over() {
+                self.records.flush();
                 pipes.flush(&self.host.outbox).await;
                 return code;
             }
@@ -158,15 +164,21 @@ impl Worker {
 
     fn read(&mut self, pipes: &mut Pipes) {
         let input = pipes.take(|line| self.line(line));
+        self.begin_waiting();
         if input == Input::End {
             self.orphaned = true;
-            self.leave(ORPHAN_GRACE, 0);
+            self.host.forsake();
+            self.leave(limits::ORPHAN_GRACE, 0);
         }
     }
 
     fn line(&mut self, line: &[u8]) {
         match codec::decode_daemon(line) {
-            Ok(FromDaemon::Message(message)) => self.message(message),
+            Ok(FromDaemon::Message(ToWorker::Request(dispatch))) => self.waiting.push(dispatch),
+            Ok(FromDaemon::Message(message)) => {
+                self.begin_waiting();
+                self.message(message);
+            }
             Ok(FromDaemon::Answer { encoding, id, line }) => match id {
                 Some(id) if encoding == Encoding::Json && Host::is_own(id.as_str()) => {
                     if let Ok(Piece::Answer(answer)) = codec::decode_answer(line) {
@@ -179,9 +191,21 @@ impl Worker {
         }
     }
 
+    /// Starts what was read, once it is written down that it begins.
+    fn begin_waiting(&mut self) {
+        let recorded = self.records.begin(&self.waiting);
+        for dispatch in self.waiting.drain(..) {
+            match &recorded {
+                Err(refusal) if records::key(&dispatch).is_some() => {
+                    self.serving.refuse(&self.host, &dispatch, refusal.clone());
+                }
+                Ok(()) | Err(_) => self.serving.request(&self.host, &self.state, dispatch),
+            }
+        }
+    }
+
     fn message(&mut self, message: ToWorker) {
         match message {
-            ToWorker::Request(dispatch) => self.serving.request(&self.host, &self.state, dispatch),
             ToWorker::Cancel { ticket } => self.serving.cancel(ticket),
             ToWorker::Ping { beat } => self.notice(&Notice::Pong {
                 beat,
@@ -201,8 +225,8 @@ impl Worker {
                 self.host.inbox.push_line(b"shutdown");
                 self.leave(grace, 0);
             }
-            // A second setup, or an answer that is not one: the daemon sends neither.
-            ToWorker::Setup(_) | ToWorker::Answer(_) => {}
+            // Requests wait for each other. A second setup, or an answer that is not one: the daemon sends neither.
+            ToWorker::Request(_) | ToWorker::Setup(_) | ToWorker::Answer(_) => {}
         }
     }
 

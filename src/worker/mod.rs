@@ -11,18 +11,23 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::descendants::Descendants;
+use crate::lua::host::Outbox;
+use crate::lua::log;
 use crate::proto::codec::{self, FromDaemon};
-use crate::proto::messages::{Setup, ToWorker};
+use crate::proto::messages::{ErrorCode, Notice, Refusal, Setup, ToWorker};
+use crate::weakenings::Weakened;
 
 mod exec;
 pub mod foreground;
 mod host;
 mod orphan;
 mod pipes;
+mod records;
 mod serving;
 mod stage;
 
 use pipes::Pipes;
+use records::Records;
 
 /// The first argument that makes the program a worker.
 pub const ROLE: &str = "worker";
@@ -36,7 +41,7 @@ pub fn main() -> ExitCode {
     let code = match start() {
         Ok(code) => code,
         Err(error) => {
-            crate::lua::log::line("error", &format!("{error:#}"));
+            log::line("error", &format!("{error:#}"));
             INTERNAL
         }
     };
@@ -48,19 +53,28 @@ fn start() -> anyhow::Result<u8> {
     let orphan = orphan::Orphan::new(&ends.read)?;
     let mut brood = None;
     let mut keeps_children = false;
+    // Its lock is held until nothing of the script is left, so it is dropped last.
+    let mut records = Rc::new(Records::nowhere());
     let runtime = runtime()?;
     let tasks = LocalSet::new();
     let code = tasks.block_on(&runtime, async {
         let mut pipes = Pipes::new(ends)?;
-        let setup = setup(&mut pipes).await?;
-        keeps_children = setup.as_ref().is_some_and(|setup| setup.keep_children);
+        // None: the daemon went away before it said what to run.
+        let Some(setup) = setup(&mut pipes).await? else {
+            return Ok(0);
+        };
+        keeps_children = setup.keep_children;
         let _reaping = adopt(&mut brood, keeps_children);
-        match setup {
-            Some(setup) if setup.exec => exec::run(*setup, pipes).await,
-            Some(setup) => host::run(*setup, pipes).await,
-            // The daemon went away before it said what to run.
-            None => Ok(0),
+        let weakened = Weakened::from_environment().map_err(anyhow::Error::msg)?;
+        records = match Records::open(&setup, weakened).await {
+            Ok(records) => Rc::new(records),
+            Err(error) => return Ok(not_started(&setup, pipes, &error, INTERNAL).await),
+        };
+        let code = serve(*setup, pipes, &records).await?;
+        if code != INTERNAL {
+            records.close();
         }
+        Ok(code)
     });
     runtime.shutdown_background();
     if let Some(brood) = brood {
@@ -88,6 +102,24 @@ fn adopt(brood: &mut Option<Rc<Descendants>>, keeps_children: bool) -> JoinSet<(
         });
     }
     reaping
+}
+
+async fn serve(setup: Setup, pipes: Pipes, records: &Rc<Records>) -> anyhow::Result<u8> {
+    if setup.exec {
+        exec::run(setup, pipes, records).await
+    } else {
+        host::run(setup, pipes, records).await
+    }
+}
+
+/// Tells daemon and log why the script cannot be started; gives the exit code back.
+async fn not_started(setup: &Setup, mut daemon: Pipes, error: &anyhow::Error, code: u8) -> u8 {
+    log::line("error", &format!("{}: {error:#}", setup.script));
+    let outbox = Outbox::default();
+    let refusal = Refusal::new(ErrorCode::ScriptError, format!("{error:#}"));
+    outbox.push(|out| codec::encode_notice(&Notice::Failed { refusal }, out));
+    daemon.flush(&outbox).await;
+    code
 }
 
 fn runtime() -> std::io::Result<Runtime> {

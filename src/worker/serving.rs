@@ -11,7 +11,9 @@ use std::time::Instant;
 
 use mlua::{MultiValue, Value};
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
+use super::records::{self, Ending, Records};
 use crate::limits;
 use crate::lua::errors::{self, Failure};
 use crate::lua::host::Host;
@@ -23,41 +25,70 @@ use crate::proto::ids::Ticket;
 use crate::proto::messages::{Body, Dispatch, ErrorCode, Json, Payload, Refusal, Work};
 
 /// What runs, each with the means to stop it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Serving {
+    records: Rc<Records>,
     running: RefCell<BTreeMap<Ticket, oneshot::Sender<()>>>,
     /// Where a result is written before its line; kept for its memory.
     scratch: RefCell<Vec<u8>>,
 }
 
+/// A request, by the names that its end needs.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    ticket: Ticket,
+    /// Under which its end is recorded.
+    key: Option<Uuid>,
+}
+
 impl Serving {
+    pub(super) fn new(records: Rc<Records>) -> Self {
+        Serving {
+            records,
+            running: RefCell::default(),
+            scratch: RefCell::default(),
+        }
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.running.borrow().is_empty()
     }
 
     /// Starts a request.
     pub(super) fn request(self: &Rc<Self>, host: &Rc<Host>, state: &State, dispatch: Dispatch) {
-        let ticket = dispatch.ticket;
+        let asked = Asked {
+            ticket: dispatch.ticket,
+            key: records::key(&dispatch),
+        };
         match prepare(host, state, dispatch) {
-            Ok((run, what)) => self.begin(host, state, ticket, run, what),
-            Err(refusal) => end(host, ticket, Body::Error(refusal)),
+            Ok((run, what)) => self.begin(host, state, asked, run, what),
+            Err(refusal) => self.end(host, asked, &Body::Error(refusal)),
         }
+    }
+
+    /// Ends a request that never began: there is nothing to record.
+    pub(super) fn refuse(&self, host: &Host, dispatch: &Dispatch, refusal: Refusal) {
+        let asked = Asked {
+            ticket: dispatch.ticket,
+            key: None,
+        };
+        self.end(host, asked, &Body::Error(refusal));
     }
 
     fn begin(
         self: &Rc<Self>,
         host: &Rc<Host>,
         state: &State,
-        ticket: Ticket,
+        asked: Asked,
         mut run: Run,
         what: What,
     ) {
         let mut nobody = Context::from_waker(Waker::noop());
         if let Poll::Ready(result) = Pin::new(&mut run).poll(&mut nobody) {
-            return self.finish(host, state, ticket, &what, result);
+            return self.finish(host, state, asked, &what, result);
         }
         let (stop, stopped) = oneshot::channel();
-        self.running.borrow_mut().insert(ticket, stop);
+        self.running.borrow_mut().insert(asked.ticket, stop);
         let (serving, state, outer) = (Rc::clone(self), state.clone(), Rc::clone(host));
         host.start(async move {
             let result = tokio::select! {
@@ -69,10 +100,10 @@ impl Serving {
                     None
                 }
             };
-            serving.running.borrow_mut().remove(&ticket);
+            serving.running.borrow_mut().remove(&asked.ticket);
             match result {
-                Some(result) => serving.finish(&outer, &state, ticket, &what, result),
-                None => end(&outer, ticket, Body::Error(Refusal::new(ErrorCode::Cancelled, "the request was cancelled while it ran; what it had done by then stays done"))),
+                Some(result) => serving.finish(&outer, &state, asked, &what, result),
+                None => serving.end(&outer, asked, &Body::Error(stopped_on_request())),
             }
         });
     }
@@ -82,32 +113,44 @@ impl Serving {
         &self,
         host: &Host,
         state: &State,
-        ticket: Ticket,
+        asked: Asked,
         what: &What,
         result: Result<MultiValue, Failure>,
     ) {
         let written = match (what, result) {
             (_, Err(failure)) => Err(failure.refusal(&what.to_string())),
             (What::Eval, Ok(values)) => {
-                return end(
-                    host,
-                    ticket,
-                    Body::Ok {
-                        result: Payload::Json(shown(state, &values)),
-                        replayed: false,
-                    },
-                );
+                let body = Body::Ok {
+                    result: Payload::Json(shown(state, &values)),
+                    replayed: false,
+                };
+                return self.end(host, asked, &body);
             }
             (What::Handler(_), Ok(values)) => self.write(state, what, &values),
         };
         match written {
-            Err(refusal) => end(host, ticket, Body::Error(refusal)),
+            Err(refusal) => self.end(host, asked, &Body::Error(refusal)),
             Ok(bytes) => {
-                push(host, ticket, |out| {
-                    codec::encode_result(ticket, &bytes, out);
-                });
+                self.send_end(host, asked, Ending::Result(&bytes));
                 self.keep(bytes);
             }
+        }
+    }
+
+    fn end(&self, host: &Host, asked: Asked, body: &Body) {
+        self.send_end(host, asked, Ending::Body(body));
+    }
+
+    /// Records and sends the end of a request. A result that makes too long a line becomes an error.
+    fn send_end(&self, host: &Host, asked: Asked, ending: Ending<'_>) {
+        let fits = send(host, asked.ticket, ending);
+        let too_large = (!fits).then(|| Body::Error(too_large()));
+        let ending = too_large.as_ref().map_or(ending, Ending::Body);
+        if !fits {
+            send(host, asked.ticket, ending);
+        }
+        if let Some(key) = asked.key {
+            self.records.end(key, ending);
         }
     }
 
@@ -144,11 +187,10 @@ impl Serving {
     pub(super) fn abandon(&self, host: &Host, why: &str) {
         let running = std::mem::take(&mut *self.running.borrow_mut());
         for ticket in running.into_keys() {
-            end(
-                host,
-                ticket,
-                Body::Error(Refusal::new(ErrorCode::OutcomeUnknown, why)),
-            );
+            // Its record lacks its end already.
+            let asked = Asked { ticket, key: None };
+            let refusal = Refusal::new(ErrorCode::OutcomeUnknown, why);
+            self.end(host, asked, &Body::Error(refusal));
         }
     }
 }
@@ -269,24 +311,36 @@ fn shown(state: &State, values: &MultiValue) -> Json {
     }
 }
 
-fn end(host: &Host, ticket: Ticket, body: Body) {
-    push(host, ticket, |out| {
-        codec::encode_outcome(ticket, &body, out);
-    });
-}
-
-/// Sends the end of a ticket. A result that makes too long a line becomes an error.
-fn push(host: &Host, ticket: Ticket, write: impl FnOnce(&mut Vec<u8>)) {
+/// Sends the end of a ticket; `false`: its line is too long, nothing was sent.
+fn send(host: &Host, ticket: Ticket, ending: Ending<'_>) -> bool {
+    let mut fits = true;
     host.outbox.push(|out| {
         let start = out.len();
-        write(out);
-        if out.len() - start > limits::LINE_BYTES {
+        match ending {
+            Ending::Body(body) => codec::encode_outcome(ticket, body, out),
+            Ending::Result(result) => codec::encode_result(ticket, result, out),
+        }
+        fits = out.len() - start <= limits::LINE_BYTES;
+        if !fits {
             out.truncate(start);
-            let refusal = Refusal::new(
-                ErrorCode::TooLarge,
-                format!("the result makes a line of more than {} bytes; send it in parts, or write a file and return its path", limits::LINE_BYTES),
-            );
-            codec::encode_outcome(ticket, &Body::Error(refusal), out);
         }
     });
+    fits
+}
+
+fn too_large() -> Refusal {
+    Refusal::new(
+        ErrorCode::TooLarge,
+        format!(
+            "the result makes a line of more than {} bytes; send it in parts, or write a file and return its path",
+            limits::LINE_BYTES
+        ),
+    )
+}
+
+fn stopped_on_request() -> Refusal {
+    Refusal::new(
+        ErrorCode::Cancelled,
+        "the request was cancelled while it ran; what it had done by then stays done",
+    )
 }

@@ -1,7 +1,10 @@
 //! Requests and answers in the executable's own encoding. Pure but for the outboxes that it writes to.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+use uuid::Uuid;
 
 use crate::lua::host::Outbox;
 use crate::proto::codec::{self, Joined, Outcomes};
@@ -9,6 +12,7 @@ use crate::proto::ids::Ticket;
 use crate::proto::messages::{
     Body, Dispatch, Encoding, ErrorCode, FromWorker, Refusal, ToWorker, Work,
 };
+use crate::worker::records::{self, Ending, Records};
 
 /// What a line of the executable was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,16 +30,25 @@ pub(super) enum Said {
 pub(super) struct Translator {
     encoding: Encoding,
     legacy: bool,
-    /// What runs, with its time limit.
-    running: BTreeMap<Ticket, Instant>,
+    running: BTreeMap<Ticket, Running>,
     /// The lines of text answers, joined.
     outcomes: Outcomes,
     dropped: u64,
+    records: Rc<Records>,
+}
+
+/// A request that the executable was given.
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    deadline: Instant,
+    /// Under which its end is recorded.
+    key: Option<Uuid>,
 }
 
 impl Translator {
-    pub(super) fn new(encoding: Encoding, legacy: bool) -> Self {
+    pub(super) fn new(encoding: Encoding, legacy: bool, records: Rc<Records>) -> Self {
         Translator {
+            records,
             encoding: if legacy { Encoding::Text } else { encoding },
             legacy,
             running: BTreeMap::new(),
@@ -58,7 +71,7 @@ impl Translator {
         if self.legacy {
             return None;
         }
-        self.running.values().min().copied()
+        self.running.values().map(|running| running.deadline).min()
     }
 
     pub(super) fn request(&mut self, mut dispatch: Dispatch, child: &Outbox, daemon: &Outbox) {
@@ -72,10 +85,18 @@ impl Translator {
                 ErrorCode::BadRequest,
                 "this script is an executable: Lua cannot be evaluated in it; use call",
             );
-            return end(daemon, ticket, &Body::Error(refusal));
+            return self.end(
+                daemon,
+                ticket,
+                records::key(&dispatch),
+                &Body::Error(refusal),
+            );
         }
-        self.running
-            .insert(ticket, Instant::now() + dispatch.timeout);
+        let running = Running {
+            deadline: Instant::now() + dispatch.timeout,
+            key: records::key(&dispatch),
+        };
+        self.running.insert(ticket, running);
         if self.encoding == Encoding::Text {
             self.outcomes.open(ticket);
         }
@@ -88,15 +109,18 @@ impl Translator {
 
     /// Ends a ticket; what the executable still says of it is dropped. Without ids it goes on until it ends.
     pub(super) fn cancel(&mut self, ticket: Ticket, daemon: &Outbox) {
-        if self.legacy || self.running.remove(&ticket).is_none() {
+        if self.legacy {
             return;
         }
+        let Some(Running { key, .. }) = self.running.remove(&ticket) else {
+            return;
+        };
         self.outcomes.close(ticket);
         let refusal = Refusal::new(
             ErrorCode::Cancelled,
             "the request was cancelled while it ran; the executable was not told and may go on with it",
         );
-        end(daemon, ticket, &Body::Error(refusal));
+        self.end(daemon, ticket, key, &Body::Error(refusal));
     }
 
     /// Ends what has run beyond its time.
@@ -104,20 +128,20 @@ impl Translator {
         if self.legacy {
             return;
         }
-        let late: Vec<Ticket> = self
+        let late: Vec<(Ticket, Option<Uuid>)> = self
             .running
             .iter()
-            .filter(|(_, deadline)| **deadline <= now)
-            .map(|(ticket, _)| *ticket)
+            .filter(|(_, running)| running.deadline <= now)
+            .map(|(ticket, running)| (*ticket, running.key))
             .collect();
-        for ticket in late {
+        for (ticket, key) in late {
             self.running.remove(&ticket);
             self.outcomes.close(ticket);
             let refusal = Refusal::new(
                 ErrorCode::Timeout,
                 "the executable had not answered when the request's time was up; give it more with `timeout`",
             );
-            end(daemon, ticket, &Body::Error(refusal));
+            self.end(daemon, ticket, key, &Body::Error(refusal));
         }
     }
 
@@ -138,8 +162,13 @@ impl Translator {
         match joined {
             Joined::More => Said::Answer,
             Joined::End { ticket, body } => {
-                self.running.remove(&ticket);
-                end(daemon, ticket, &body);
+                let running = self.running.remove(&ticket);
+                self.end(
+                    daemon,
+                    ticket,
+                    running.and_then(|running| running.key),
+                    &body,
+                );
                 Said::Answer
             }
             Joined::Other => self.other(line, daemon),
@@ -159,24 +188,34 @@ impl Translator {
         match codec::decode_worker(line) {
             // What is malformed is answered by the daemon, as it is for any client.
             FromWorker::Question(_) | FromWorker::Malformed(_) => Said::Command,
-            FromWorker::Answer { ticket, body } if self.running.contains_key(&ticket) => {
-                if body.is_end() {
-                    self.running.remove(&ticket);
-                    self.outcomes.close(ticket);
+            FromWorker::Answer { ticket, body } => match self.running.get(&ticket) {
+                Some(Running { key, .. }) => {
+                    let key = key.filter(|_| body.is_end());
+                    if body.is_end() {
+                        self.running.remove(&ticket);
+                        self.outcomes.close(ticket);
+                    }
+                    self.end(daemon, ticket, key, &body);
+                    Said::Answer
                 }
-                end(daemon, ticket, &body);
-                Said::Answer
-            }
-            FromWorker::Answer { .. } | FromWorker::Notice(_) => {
-                self.dropped += 1;
-                Said::Dropped
-            }
+                None => self.drop_line(),
+            },
+            FromWorker::Notice(_) => self.drop_line(),
         }
     }
-}
 
-fn end(daemon: &Outbox, ticket: Ticket, body: &Body) {
-    daemon.push(|out| codec::encode_outcome(ticket, body, out));
+    fn drop_line(&mut self) -> Said {
+        self.dropped += 1;
+        Said::Dropped
+    }
+
+    /// Passes a piece of an answer on; with a key it is the recorded end of its request.
+    fn end(&self, daemon: &Outbox, ticket: Ticket, key: Option<Uuid>, body: &Body) {
+        if let Some(key) = key {
+            self.records.end(key, Ending::Body(body));
+        }
+        daemon.push(|out| codec::encode_outcome(ticket, body, out));
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ struct Case {
 impl Case {
     fn new(encoding: Encoding, legacy: bool) -> Self {
         Case {
-            translator: Translator::new(encoding, legacy),
+            translator: Translator::new(encoding, legacy, Rc::new(Records::nowhere())),
             child: Outbox::default(),
             daemon: Outbox::default(),
         }

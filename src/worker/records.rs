@@ -1,0 +1,253 @@
+//! What a worker leaves behind for the next daemon: the record of what it began and how that ended, and a lock
+//! that says that it still lives.
+//!
+//! A request's beginning is in the file before anything of it runs; its end is there before the answer's first
+//! byte leaves. Ends wait in memory until [`Records::flush`], so that many share one write. The file survives the
+//! worker and the daemon, not a loss of power: nothing here waits for a disk.
+
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
+use rustix::io::FdFlags;
+use uuid::Uuid;
+
+use crate::limits;
+use crate::lua::log;
+use crate::paths;
+use crate::proto::messages::{Body, Dispatch, ErrorCode, Refusal, Setup};
+use crate::proto::outcome::{self, Header};
+use crate::weakenings::{Weakened, Weakening};
+
+/// Between two attempts at the lock.
+const LOCK_LOOK: Duration = Duration::from_millis(10);
+/// Only the owner, who is the daemon's user.
+const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Records {
+    /// Held until the process is gone.
+    lock: Option<OwnedFd>,
+    /// `None`: nothing is written down.
+    file: Option<File>,
+    /// Lines for the next write.
+    waiting: RefCell<Vec<u8>>,
+    /// Bytes of whole lines in the file.
+    size: Cell<u64>,
+    /// The last write failed; that has been said.
+    failing: Cell<bool>,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ending<'a> {
+    Body(&'a Body),
+    /// A result that is one value of JSON on one line.
+    Result(&'a [u8]),
+}
+
+/// The name under which a request is recorded; `None`: it is not.
+pub(super) fn key(dispatch: &Dispatch) -> Option<Uuid> {
+    let id = dispatch.id.as_ref().filter(|_| dispatch.record)?;
+    id.key()
+}
+
+impl Records {
+    /// Takes the lock and makes the file, with its first line. Before anything of the script is loaded.
+    ///
+    /// # Errors
+    /// If another process holds the lock for itself for longer than [`limits::SCRIPT_LOCK_TIMEOUT`], or if lock or
+    /// file cannot be made.
+    pub(super) async fn open(setup: &Setup, weakened: Weakened) -> anyhow::Result<Self> {
+        let mut records = Records::nowhere();
+        if !weakened.has(Weakening::NoLocks) {
+            records.lock = Some(take_lock(&setup.lock).await?);
+        }
+        if !weakened.has(Weakening::NoRecords) {
+            let file = make_file(&setup.outcomes).with_context(|| {
+                format!(
+                    "cannot make the outcome record {}; make its folder yours alone and free space",
+                    setup.outcomes.display()
+                )
+            })?;
+            records.file = Some(file);
+            outcome::print_header(header()?, &mut records.waiting.borrow_mut());
+            records.write().with_context(|| {
+                format!(
+                    "cannot write the outcome record {}; free space",
+                    setup.outcomes.display()
+                )
+            })?;
+        }
+        Ok(records)
+    }
+
+    /// Writes nothing, holds nothing.
+    pub(super) fn nowhere() -> Self {
+        Records {
+            lock: None,
+            file: None,
+            waiting: RefCell::default(),
+            size: Cell::new(0),
+            failing: Cell::new(false),
+        }
+    }
+
+    /// Starts a child that holds the lock too: should it outlive this process, the script is still running.
+    pub(super) fn with_lock_inherited<T>(&self, start: impl FnOnce() -> T) -> T {
+        let mark = |flags| {
+            if let Some(lock) = &self.lock {
+                // The descriptor is ours and open.
+                let _ = rustix::io::fcntl_setfd(lock, flags);
+            }
+        };
+        mark(FdFlags::empty());
+        let started = start();
+        mark(FdFlags::CLOEXEC);
+        started
+    }
+
+    /// Writes down that these begin; those that are not to be recorded are passed over.
+    ///
+    /// # Errors
+    /// None of them may run: their answer.
+    pub(super) fn begin(&self, requests: &[Dispatch]) -> Result<(), Refusal> {
+        if self.file.is_none() {
+            return Ok(());
+        }
+        for id in requests.iter().filter_map(key) {
+            outcome::print_begun(id, &mut self.waiting.borrow_mut());
+        }
+        self.write().map_err(|error| {
+            Refusal::new(
+                ErrorCode::Internal,
+                format!(
+                    "it did not run: the worker cannot write its outcome record ({error}); free space, then ask again with a new id"
+                ),
+            )
+        })
+    }
+
+    /// Notes an end; [`Records::flush`] writes it. That nobody knows how it ended is not worth a line: it follows
+    /// from there being none.
+    pub(super) fn end(&self, id: Uuid, ending: Ending<'_>) {
+        if self.file.is_none() {
+            return;
+        }
+        let waiting = &mut *self.waiting.borrow_mut();
+        match ending {
+            Ending::Body(Body::Error(refusal)) if refusal.code == ErrorCode::OutcomeUnknown => {}
+            Ending::Body(body) => outcome::print_ended(id, body, waiting),
+            Ending::Result(result) => outcome::print_result(id, result, waiting),
+        }
+    }
+
+    /// Writes the ends that wait. To be called before their answers leave. A failure is only logged: the daemon,
+    /// if it lives, still hears the answers.
+    pub(super) fn flush(&self) {
+        let _said_already = self.write();
+    }
+
+    /// The worker leaves in good order: nothing follows.
+    pub(super) fn close(&self) {
+        if self.file.is_some() {
+            outcome::print_closed(&mut self.waiting.borrow_mut());
+            self.flush();
+        }
+    }
+
+    /// One write. What cannot be written whole is taken back, and forgotten.
+    fn write(&self) -> io::Result<()> {
+        let mut waiting = self.waiting.borrow_mut();
+        let Some(mut file) = self.file.as_ref().filter(|_| !waiting.is_empty()) else {
+            return Ok(());
+        };
+        let written = file.write_all(&waiting);
+        let bytes = waiting.len() as u64;
+        waiting.clear();
+        waiting.shrink_to(limits::READ_BYTES);
+        match &written {
+            Ok(()) => {
+                self.size.set(self.size.get() + bytes);
+                self.failing.set(false);
+            }
+            Err(error) => {
+                // Else the next line would continue a torn one; behind a newline it at least stands alone.
+                if file.set_len(self.size.get()).is_err() {
+                    waiting.push(b'\n');
+                }
+                self.complain(error);
+            }
+        }
+        written
+    }
+
+    /// Once until it works again.
+    fn complain(&self, error: &io::Error) {
+        if !self.failing.replace(true) {
+            log::line(
+                "error",
+                &format!(
+                    "the outcome record cannot be written ({error}): if the daemon ends now, what ran counts as unknown; free space"
+                ),
+            );
+        }
+    }
+}
+
+async fn take_lock(path: &Path) -> anyhow::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let lock = rustix::fs::open(path, flags | OFlags::CLOEXEC, PRIVATE)
+        .with_context(|| format!("cannot open the script's lock {}", path.display()))?;
+    let facts = rustix::fs::fstat(&lock)?;
+    anyhow::ensure!(
+        FileType::from_raw_mode(facts.st_mode) == FileType::RegularFile,
+        "the script's lock {} is no file; remove it",
+        path.display()
+    );
+    let begun = Instant::now();
+    while let Err(error) = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared) {
+        anyhow::ensure!(
+            error == rustix::io::Errno::WOULDBLOCK && begun.elapsed() < limits::SCRIPT_LOCK_TIMEOUT,
+            "cannot take the script's lock {}: {error}; does another daemon look after an earlier worker of it?",
+            path.display()
+        );
+        tokio::time::sleep(LOCK_LOOK).await;
+    }
+    Ok(lock)
+}
+
+fn make_file(path: &Path) -> anyhow::Result<File> {
+    if let Some(folder) = path.parent() {
+        paths::make_private(folder)?;
+    }
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL;
+    let file = rustix::fs::open(path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, PRIVATE)?;
+    Ok(File::from(file))
+}
+
+/// Who writes here.
+fn header() -> anyhow::Result<Header> {
+    let stat = std::fs::read_to_string("/proc/self/stat").context("/proc/self/stat")?;
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").context("boot_id")?;
+    Ok(Header {
+        pid: std::process::id(),
+        started: started(&stat).context("/proc/self/stat does not say when this process began")?,
+        boot: Uuid::try_parse(boot.trim()).context("boot_id is no id")?,
+    })
+}
+
+/// The 22nd field. The second is a name in parentheses that may hold anything.
+fn started(stat: &str) -> Option<u64> {
+    let (_, behind_name) = stat.rsplit_once(") ")?;
+    behind_name.split(' ').nth(22 - 3)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;
