@@ -29,6 +29,7 @@ mod life;
 mod lua_worker;
 #[cfg(test)]
 mod model;
+mod outcomes;
 #[cfg(test)]
 mod promises;
 #[cfg(test)]

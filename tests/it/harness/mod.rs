@@ -8,6 +8,7 @@ mod home;
 mod leftovers;
 mod line;
 mod program;
+pub(crate) mod worker;
 
 use std::time::{Duration, Instant};
 
