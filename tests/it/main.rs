@@ -29,6 +29,7 @@ mod life;
 mod lua_worker;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
 mod outcomes;
 #[cfg(test)]
 mod promises;
