@@ -138,6 +138,9 @@ pub const MODULES_PER_SCRIPT: usize = 1_024;
 /// Scripts of one home.
 pub const SCRIPTS: usize = 4_096;
 
+/// Files of a home that are no scripts, each mentioned with the reason; of more only the number is.
+pub const SKIPPED: usize = 32;
+
 /// First delay of the restart back-off after the immediate restart.
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// Longest delay of the restart back-off.

@@ -126,8 +126,15 @@ fn candidates(
             return out;
         }
     };
+    let mut more = 0_usize;
     for entry in entries {
         match candidate(&entry, folders) {
+            Candidate::Script(_, _) | Candidate::Not(Some(_))
+                if skipped.len() >= limits::SKIPPED && out.len() >= limits::SCRIPTS =>
+            {
+                more += 1;
+            }
+            Candidate::Not(Some(_)) if skipped.len() >= limits::SKIPPED => more += 1,
             Candidate::Script(_, _) if out.len() >= limits::SCRIPTS => skipped.push(format!(
                 "{} is one script too many: a home holds at most {}",
                 entry.display(),
@@ -139,6 +146,12 @@ fn candidates(
             }
             Candidate::Not(None) => {}
         }
+    }
+    if more > 0 {
+        skipped.push(format!(
+            "{} holds {more} more files that are no scripts; clear it up",
+            home.scripts().display()
+        ));
     }
     out
 }

@@ -165,20 +165,21 @@ impl Gate {
         });
     }
 
-    /// No descriptor for a connection, or one that was gone before we took it.
+    /// No descriptor or memory for a connection, or one that was gone before we took it. Only the last is no reason
+    /// to rest: everything else would come again at once, and for as long as it lasts.
     async fn refuse_for_want(&mut self, error: &io::Error) {
-        let out_of_descriptors = [Errno::MFILE, Errno::NFILE]
-            .iter()
-            .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()));
-        if !out_of_descriptors {
+        let is = |errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
+        if is(Errno::CONNABORTED) {
             return;
         }
-        drop(self.reserve.take());
-        let waiting = tokio::time::timeout(Duration::ZERO, self.listener.accept());
-        if let Ok(Ok((stream, _))) = waiting.await {
-            answer_busy(&stream);
+        if is(Errno::MFILE) || is(Errno::NFILE) {
+            drop(self.reserve.take());
+            let waiting = tokio::time::timeout(Duration::ZERO, self.listener.accept());
+            if let Ok(Ok((stream, _))) = waiting.await {
+                answer_busy(&stream);
+            }
+            self.reserve = open_reserve();
         }
-        self.reserve = open_reserve();
         tokio::time::sleep(REST).await;
     }
 

@@ -1,5 +1,7 @@
 //! Events: told to everybody who listens. Who does not read gets a counted gap, never silence.
 
+use std::cell::OnceCell;
+
 use super::Engine;
 use super::alphabet::{Effect, Peer};
 use super::asking::{Ask, What};
@@ -28,13 +30,16 @@ impl Engine {
     /// Tells an event to every subscription that fits, of sessions and of workers.
     pub(super) fn emit(&mut self, event: &str, data: Option<&Json>, from: Option<&ScriptName>) {
         let peers: Vec<Peer> = self.subscribers.iter().cloned().collect();
+        // Written once, however many listen: else a large event in a crowd holds everybody up.
+        let written = OnceCell::new();
+        let part = || -> &Json { written.get_or_init(|| event_json(event, data, from)) };
         for peer in peers {
             for number in self.subscriptions(&peer, event) {
                 let ask = Ask {
                     peer: peer.clone(),
                     number,
                 };
-                self.event_part(&ask, event, data, from);
+                self.event_part(&ask, part);
             }
             if let Peer::Worker(id) = &peer {
                 self.event_to_worker(id, event, data, from);
@@ -55,13 +60,7 @@ impl Engine {
             .collect()
     }
 
-    fn event_part(
-        &mut self,
-        ask: &Ask,
-        event: &str,
-        data: Option<&Json>,
-        from: Option<&ScriptName>,
-    ) {
+    fn event_part<'p>(&mut self, ask: &Ask, part: impl Fn() -> &'p Json) {
         let Some(asker) = self.asker_mut(&ask.peer) else {
             return;
         };
@@ -77,8 +76,7 @@ impl Engine {
         if gap > 0 {
             self.tell(ask, Body::Part(gap_marker(gap)));
         }
-        let part = event_json(event, data, from);
-        self.tell(ask, Body::Part(Payload::Json(part)));
+        self.tell(ask, Body::Part(Payload::Json(part().clone())));
     }
 
     fn event_to_worker(
@@ -228,7 +226,7 @@ fn event_json(event: &str, data: Option<&Json>, from: Option<&ScriptName>) -> Js
         text.push_str(Json::of(from.as_str()).as_str());
     }
     text.push('}');
-    Json::parse(&text).unwrap_or_else(|_| Json::of(event))
+    Json::written(&text)
 }
 
 fn gap_marker(missed: u64) -> Payload {

@@ -20,7 +20,7 @@ use crate::limits;
 use crate::lua::host::Outbox;
 use crate::lua::log;
 use crate::proto::codec::{self, FromDaemon};
-use crate::proto::messages::{Body, Dispatch, ErrorCode, Notice, Refusal, Setup, ToWorker};
+use crate::proto::messages::{Answer, Body, Dispatch, ErrorCode, Notice, Refusal, Setup, ToWorker};
 
 mod lines;
 mod ready;
@@ -275,7 +275,23 @@ impl Wrapper {
             }
             self.said(line);
         });
+        if let Some((first, dropped)) = pipes.skipped() {
+            self.refuse_line(first, dropped);
+        }
         self.mute |= input == Input::End;
+    }
+
+    /// Tells the child what became of a line that the daemon could not even be shown.
+    fn refuse_line(&self, first: u8, dropped: usize) {
+        let malformed = codec::too_long(first, dropped, limits::LINE_BYTES);
+        log::line("warn", &malformed.refusal.message);
+        let answer = Answer {
+            encoding: malformed.encoding,
+            id: None,
+            ack: true,
+            body: Body::Error(malformed.refusal),
+        };
+        self.to_child.push(|out| codec::encode_answer(&answer, out));
     }
 
     fn said(&mut self, line: &[u8]) {

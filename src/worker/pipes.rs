@@ -48,6 +48,8 @@ pub(super) struct Pipes {
     leaving: Vec<u8>,
     gone: usize,
     broken: bool,
+    /// First byte and length of an over-long line that was skipped.
+    skipped: Option<(u8, usize)>,
 }
 
 /// What one look at the daemon's pipe brought.
@@ -71,6 +73,7 @@ impl Pipes {
             leaving: Vec::new(),
             gone: 0,
             broken: false,
+            skipped: None,
         })
     }
 
@@ -97,11 +100,16 @@ impl Pipes {
         while let Some(frame) = self.framer.next(&mut bytes) {
             match frame {
                 Frame::Line(line) => each(line),
-                // The daemon's own lines have a limit below this one.
-                Frame::TooLong { .. } => {}
+                Frame::TooLong { first, dropped } => self.skipped = Some((first, dropped)),
             }
         }
         Input::More
+    }
+
+    /// The over-long line that the last [`Pipes::take`] skipped: its first byte, and its length. The daemon's own
+    /// lines have a limit below ours.
+    pub(super) fn skipped(&mut self) -> Option<(u8, usize)> {
+        self.skipped.take()
     }
 
     /// The first line. What came with it is given by the next [`Pipes::take`]. `None`: the daemon has gone.
