@@ -168,6 +168,13 @@ pub const WORKER_FILES_LEAST: u64 = 32;
 pub const SCRIPT_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most that a header may ask for.
 pub const WORKER_FILES_MOST: u64 = 1_048_576;
+/// The largest file that a confined worker may write, in bytes: what fills a disk by mistake ends earlier than the disk.
+pub const WORKER_FILE_BYTES: u64 = 4 << 30;
+/// Memory that a confined worker may have beside its Lua state, in bytes: threads, buffers, the program itself.
+pub const WORKER_DATA_BYTES: u64 = 2 << 30;
+/// Processor time that a confined worker may use between two heartbeats: the net under the heartbeat, for the case that
+/// nobody is there any more to miss it.
+pub const WORKER_CPU: Duration = Duration::from_secs(600);
 /// Entries of one list or table in a header: arguments, variables, permissions.
 pub const SETTING_ENTRIES: usize = 256;
 /// Instructions between two looks of the preemption hook.

@@ -1,16 +1,18 @@
 //! `moonkeep.fs`: files and folders.
 //!
-//! Every call runs on a helper thread, so that a network file system that hangs stops one coroutine only.
+//! Every call runs on a helper thread, so that a network file system that hangs stops one coroutine only. What the
+//! sandbox refuses becomes an error that names the line of the header that would allow it.
 
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use mlua::{FromLuaMulti, IntoLua, Lua, LuaString, Table, Value};
+use mlua::{FromLuaMulti, IntoLua, Lua, LuaString, MultiValue, Table, Value};
 
 use super::failure::failure;
+use super::grants::{Grants, Need};
 use super::tcp::plain;
 use super::{Function, Module, Param};
 use crate::limits;
@@ -27,7 +29,7 @@ pub const MODULE: Module = Module {
             returns: &["string"],
             doc: "The whole file, at most 8 MiB. An error if it cannot be read or is no regular file.",
             yields: true,
-            make: |lua, _| function(lua, "read", |path: String| read(&path)),
+            make: |lua, _| function(lua, ("read", Touch::Reads), |path: String| read(&path)),
         },
         Function {
             name: "write",
@@ -36,9 +38,11 @@ pub const MODULE: Module = Module {
             doc: "Replaces the file, or makes it. A reader sees the old or the new text, never a part.",
             yields: true,
             make: |lua, _| {
-                function(lua, "write", |(path, data): (String, Bytes)| {
-                    write(&path, &data.0)
-                })
+                function(
+                    lua,
+                    ("write", Touch::Writes),
+                    |(path, data): (String, Bytes)| write(&path, &data.0),
+                )
             },
         },
         Function {
@@ -48,9 +52,11 @@ pub const MODULE: Module = Module {
             doc: "Adds to the end of the file, or makes it.",
             yields: true,
             make: |lua, _| {
-                function(lua, "append to", |(path, data): (String, Bytes)| {
-                    append(&path, &data.0)
-                })
+                function(
+                    lua,
+                    ("append to", Touch::Writes),
+                    |(path, data): (String, Bytes)| append(&path, &data.0),
+                )
             },
         },
         Function {
@@ -59,7 +65,11 @@ pub const MODULE: Module = Module {
             returns: &["boolean"],
             doc: "Whether something stands there; a link counts if its target exists.",
             yields: true,
-            make: |lua, _| function(lua, "look at", |path: String| Path::new(&path).try_exists()),
+            make: |lua, _| {
+                function(lua, ("look at", Touch::Looks), |path: String| {
+                    Path::new(&path).try_exists()
+                })
+            },
         },
         Function {
             name: "stat",
@@ -67,7 +77,7 @@ pub const MODULE: Module = Module {
             returns: &["moonkeep.fs.Stat?"],
             doc: "Facts about what stands there, links followed; nil if nothing does.",
             yields: true,
-            make: |lua, _| function(lua, "look at", |path: String| stat(&path)),
+            make: |lua, _| function(lua, ("look at", Touch::Looks), |path: String| stat(&path)),
         },
         Function {
             name: "list",
@@ -75,7 +85,7 @@ pub const MODULE: Module = Module {
             returns: &["string[]"],
             doc: "The names in a folder, sorted.",
             yields: true,
-            make: |lua, _| function(lua, "list", |path: String| list(&path)),
+            make: |lua, _| function(lua, ("list", Touch::Reads), |path: String| list(&path)),
         },
         Function {
             name: "mkdir",
@@ -84,7 +94,7 @@ pub const MODULE: Module = Module {
             doc: "Makes a folder and those above it; no error if it exists.",
             yields: true,
             make: |lua, _| {
-                function(lua, "make the folder", |path: String| {
+                function(lua, ("make the folder", Touch::Writes), |path: String| {
                     fs::create_dir_all(path)
                 })
             },
@@ -95,7 +105,7 @@ pub const MODULE: Module = Module {
             returns: &[],
             doc: "Removes a file or an empty folder.",
             yields: true,
-            make: |lua, _| function(lua, "remove", |path: String| remove(&path)),
+            make: |lua, _| function(lua, ("remove", Touch::Writes), |path: String| remove(&path)),
         },
         Function {
             name: "rename",
@@ -111,9 +121,11 @@ pub const MODULE: Module = Module {
             doc: "Gives a file or folder another name on the same file system.",
             yields: true,
             make: |lua, _| {
-                function(lua, "rename", |(from, to): (String, String)| {
-                    fs::rename(from, to)
-                })
+                function(
+                    lua,
+                    ("rename", Touch::Moves),
+                    |(from, to): (String, String)| fs::rename(from, to),
+                )
             },
         },
     ],
@@ -186,30 +198,86 @@ impl Answer for Option<Facts> {
     }
 }
 
+/// What a function does to its paths, as the sandbox sees it.
+#[derive(Clone, Copy)]
+enum Touch {
+    /// Facts only: nothing that a sandbox could refuse.
+    Looks,
+    Reads,
+    Writes,
+    /// Writes its first two arguments.
+    Moves,
+}
+
+impl Touch {
+    fn need(self) -> Option<Need> {
+        match self {
+            Touch::Looks => None,
+            Touch::Reads => Some(Need::Read),
+            Touch::Writes | Touch::Moves => Some(Need::Write),
+        }
+    }
+
+    fn paths(self, arguments: &MultiValue) -> Vec<PathBuf> {
+        let count = match self {
+            Touch::Looks | Touch::Reads | Touch::Writes => 1,
+            Touch::Moves => 2,
+        };
+        let texts = arguments.iter().take(count).filter_map(Value::as_string);
+        texts
+            .map(|path| PathBuf::from(path.to_string_lossy()))
+            .collect()
+    }
+}
+
 /// A function whose first argument is a path, done on a helper thread.
 fn function<A, R>(
     lua: &Lua,
-    doing: &'static str,
+    (doing, touch): (&'static str, Touch),
     work: impl Fn(A) -> io::Result<R> + Copy + Send + 'static,
 ) -> mlua::Result<Value>
 where
     A: FromLuaMulti + Send + 'static,
     R: Answer,
 {
-    let call = move |lua: Lua, arguments: mlua::MultiValue| async move {
-        let path = match arguments.front() {
-            Some(Value::String(path)) => path.to_string_lossy(),
-            _ => String::new(),
-        };
+    let call = move |lua: Lua, arguments: MultiValue| async move {
+        let paths = touch.paths(&arguments);
+        let grants = Grants::of_state(&lua);
+        if let Some(need) = touch.need() {
+            paths.iter().try_for_each(|path| grants.check(need, path))?;
+        }
         let arguments = A::from_lua_multi(arguments, &lua)?;
         let done = tokio::task::spawn_blocking(move || work(arguments)).await;
         match done {
             Ok(Ok(answer)) => answer.give(&lua),
-            Ok(Err(error)) => Err(failure(format!("cannot {doing} {path}: {}", plain(&error)))),
+            Ok(Err(error)) => Err(told(&grants, doing, touch, &paths, &error)),
             Err(error) => Err(mlua::Error::external(error)),
         }
     };
     lua.create_async_function(call).map(Value::Function)
+}
+
+/// The sandbox's refusal, or what the system says.
+fn told(
+    grants: &Grants,
+    doing: &str,
+    touch: Touch,
+    paths: &[PathBuf],
+    error: &io::Error,
+) -> mlua::Error {
+    let refused = touch.need().and_then(|need| {
+        paths
+            .iter()
+            .find_map(|path| grants.explain(need, path, error))
+    });
+    refused.map_or_else(
+        || {
+            let path = paths.first().map(|path| path.display().to_string());
+            let path = path.unwrap_or_default();
+            failure(format!("cannot {doing} {path}: {}", plain(error)))
+        },
+        mlua::Error::from,
+    )
 }
 
 fn read(path: &str) -> io::Result<Vec<u8>> {

@@ -4,14 +4,16 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mlua::{Lua, LuaString, Table, Value};
 use reqwest::{Client, Method, Response, redirect};
 
 use super::arguments::Named;
-use super::errors::nearest;
+use super::errors::{ApiError, nearest};
 use super::failure::{failure, shown};
+use super::grants::Grants;
 use super::modules::misuse;
 use super::{Function, Module, Param};
 use crate::limits;
@@ -140,7 +142,9 @@ async fn send(
                 "{what}: `{url}` is no address; write it whole, for example \"http://localhost:8080/health\""
             ))
         })?;
-    let mut request = client(kind)?.request(method, address);
+    let grants = Grants::of_state(&lua);
+    check(&grants, &address)?;
+    let mut request = client(kind, &grants)?.request(method, address);
     if let Some(headers) = options.value::<Table>(&lua, "headers")? {
         for pair in headers.pairs::<String, String>() {
             let (name, value) = pair?;
@@ -160,6 +164,12 @@ async fn send(
         Ok(Err(error)) => Err(unanswered(&url, &error)),
         Err(_) => Err(failure(format!("{url}: no answer within {}", shown(limit)))),
     }
+}
+
+fn check(grants: &Grants, address: &reqwest::Url) -> Result<(), ApiError> {
+    let host = address.host_str().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    grants.check_host(host, address.port_or_known_default().unwrap_or(0))
 }
 
 /// An answer with its body, before it becomes Lua.
@@ -223,6 +233,9 @@ fn unanswered(url: &str, error: &reqwest::Error) -> mlua::Error {
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
+    if let Some(refused) = cause.downcast_ref::<ApiError>() {
+        return refused.clone().into();
+    }
     let text = cause.to_string();
     let words = text.split(" (os error").next().unwrap_or_default();
     let doing = if error.is_connect() {
@@ -241,20 +254,37 @@ struct ClientKind {
     insecure: bool,
 }
 
+/// How often an answer may lead elsewhere.
+const REDIRECTS: usize = 10;
+
 thread_local! {
     static CLIENTS: RefCell<HashMap<ClientKind, Client>> = RefCell::new(HashMap::new());
 }
 
-/// One client of each kind for the thread, made at its first use. Proxies of the environment are not used: a
+/// Follows where the script may go, and no further.
+fn follow(grants: &Arc<Grants>) -> redirect::Policy {
+    let grants = Arc::clone(grants);
+    redirect::Policy::custom(move |attempt| {
+        if attempt.previous().len() > REDIRECTS {
+            return attempt.error("more than 10 redirects");
+        }
+        match check(&grants, attempt.url()) {
+            Ok(()) => attempt.follow(),
+            Err(refused) => attempt.error(refused),
+        }
+    })
+}
+
+/// One client of each kind for the thread, made at its first use: a thread serves one sandbox at most. Proxies of the environment are not used: a
 /// check means the address that it names.
-fn client(kind: ClientKind) -> mlua::Result<Client> {
+fn client(kind: ClientKind, grants: &Arc<Grants>) -> mlua::Result<Client> {
     if let Some(client) = CLIENTS.with_borrow(|clients| clients.get(&kind).cloned()) {
         return Ok(client);
     }
     // A second call finds a provider installed, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let policy = if kind.follow {
-        redirect::Policy::limited(10)
+        follow(grants)
     } else {
         redirect::Policy::none()
     };

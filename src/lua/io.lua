@@ -1,6 +1,6 @@
 -- The library `io` over the protocol: stdin and stdout are the host's and wait without holding anybody up;
 -- files are Lua's own.
-local read_line, read_count, read_all, write, write_log, is_pipe, popen_run = ...
+local read_line, read_count, read_all, write, write_log, is_pipe, popen_run, refused = ...
 local open, file_lines, file_type = io.open, io.lines, io.type
 local error, type, tostring, tonumber, select, pcall = error, type, tostring, tonumber, select, pcall
 local concat, unpack, max = table.concat, table.unpack, math.max
@@ -140,7 +140,15 @@ function io.open(name, mode)
   if is_pipe(name) then
     return nil, tostring(name) .. ": a named pipe would hold up the whole script; use moonkeep.process", 6
   end
-  return open(name, mode)
+  local why = refused(tostring(mode or "r"), name)
+  if why then
+    return nil, why, 13
+  end
+  local file, problem, number = open(name, mode)
+  if file then
+    return file
+  end
+  return nil, refused(tostring(mode or "r"), name, number) or problem, number
 end
 
 function io.lines(name, ...)
@@ -150,6 +158,11 @@ function io.lines(name, ...)
   if is_pipe(name) then
     error(tostring(name) .. ": a named pipe would hold up the whole script; use moonkeep.process", 2)
   end
+  local file, problem = io.open(name)
+  if not file then
+    error(problem, 2)
+  end
+  file:close()
   return file_lines(name, ...)
 end
 

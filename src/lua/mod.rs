@@ -10,6 +10,7 @@ pub(crate) mod events;
 pub mod failure;
 pub mod fs;
 mod governor;
+pub mod grants;
 pub mod host;
 pub mod http;
 pub mod json;

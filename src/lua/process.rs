@@ -21,6 +21,7 @@ use tokio::process::{Child, Command};
 
 use super::arguments::Named;
 use super::failure::{failure, shown};
+use super::grants::Grants;
 use super::modules::misuse;
 use super::{Function, Module, Param};
 use crate::descendants::Own;
@@ -102,6 +103,7 @@ pub struct Finished {
 async fn run(lua: Lua, (command, options): (Value, Option<Table>)) -> mlua::Result<Table> {
     let options = Named::new("process.run", options, &["timeout", "stdin", "cwd", "env"])?;
     let words = words("process.run", &lua, command)?;
+    Grants::of_state(&lua).check_program(&words[0])?;
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]);
     if let Some(folder) = options.value::<String>(&lua, "cwd")? {

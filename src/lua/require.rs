@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use mlua::{Lua, Table, Value};
 
+use super::grants::{Grants, Need};
 use super::modules::Guards;
 use super::state::Sources;
 use super::{Context, MODULES, errors, own};
@@ -35,13 +36,15 @@ pub(super) fn install(
     };
     let read = {
         let sources = Rc::clone(sources);
-        lua.create_function(move |lua, path: PathBuf| match sources.read(&path) {
-            Ok(bytes) => {
-                let text = lua.create_string(without_shebang(&bytes))?;
-                Ok((Some(text), sources.chunk_name(&path)))
-            }
-            Err(problem) => Ok((None, problem)),
-        })?
+        lua.create_function(
+            move |lua, path: PathBuf| match read_granted(lua, &sources, &path) {
+                Ok(bytes) => {
+                    let text = lua.create_string(without_shebang(&bytes))?;
+                    Ok((Some(text), sources.chunk_name(&path)))
+                }
+                Err(problem) => Ok((None, problem)),
+            },
+        )?
     };
     let builtin = {
         let context = Rc::clone(context);
@@ -104,12 +107,18 @@ fn package(lua: &Lua, context: &Context) -> mlua::Result<Table> {
     Ok(package)
 }
 
+/// LuaRocks' trees of pure Lua: the user's own, the machine's.
+pub(super) fn rocks() -> Vec<PathBuf> {
+    let user = std::env::var_os("HOME").filter(|value| !value.is_empty());
+    let own = user.map(|user| Path::new(&user).join(".luarocks/share/lua/5.4"));
+    own.into_iter()
+        .chain(ROCKS.iter().map(PathBuf::from))
+        .collect()
+}
+
 fn search_path(home: &Path) -> String {
     let mut folders = vec![home.join("lib")];
-    if let Some(user) = std::env::var_os("HOME").filter(|value| !value.is_empty()) {
-        folders.push(Path::new(&user).join(".luarocks/share/lua/5.4"));
-    }
-    folders.extend(ROCKS.iter().map(PathBuf::from));
+    folders.extend(rocks());
     let patterns: Vec<String> = folders.iter().map(|folder| patterns(folder)).collect();
     patterns.join(";")
 }
@@ -160,6 +169,19 @@ fn not_there(tried: &[PathBuf]) -> String {
     lines.join("\n\t")
 }
 
+/// Reads a file that the sandbox lets the script read.
+fn read_granted(lua: &Lua, sources: &Sources, path: &Path) -> Result<Vec<u8>, String> {
+    let grants = Grants::of_state(lua);
+    grants
+        .check(Need::Read, path)
+        .map_err(|refused| refused.message)?;
+    sources.read(path).map_err(|problem| {
+        // Facts can be had of any file: what is there and was not read may have been refused.
+        let refused = grants.denied(Need::Read, path).filter(|_| path.exists());
+        refused.map_or(problem, |refused| refused.message)
+    })
+}
+
 type Found = (Option<mlua::Function>, String);
 
 /// A module's chunk and its path, or nothing and why.
@@ -190,7 +212,7 @@ fn find(lua: &Lua, sources: &Sources, name: &str, path: &str) -> mlua::Result<Fo
         );
         return Ok((None, what));
     };
-    let source = match sources.read(&file) {
+    let source = match read_granted(lua, sources, &file) {
         Ok(source) => source,
         Err(problem) => return Ok((None, format!("module '{name}': {problem}"))),
     };

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::io::Write as _;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
 
@@ -11,6 +12,7 @@ use mlua::{Lua, LuaString, MultiValue, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::errors::{self, ApiError};
+use super::grants::{Grants, Need};
 use super::host::{Host, Surroundings};
 use super::own;
 use crate::descendants::Own;
@@ -56,7 +58,7 @@ pub(super) fn install(lua: &Lua) -> mlua::Result<()> {
     let popen =
         lua.create_async_function(|lua, (command, input): (LuaString, LuaString)| async move {
             let input = input.as_bytes().to_vec();
-            match capture(&command.to_string_lossy(), &input).await {
+            match capture(&lua, &command.to_string_lossy(), &input).await {
                 Ok((output, status)) => {
                     let (how, code) = how_it_ended(status);
                     (lua.create_string(output)?, how, code).into_multi(&lua)
@@ -72,8 +74,45 @@ pub(super) fn install(lua: &Lua) -> mlua::Result<()> {
         write_log,
         is_pipe,
         popen,
+        refused(lua)?,
     ))?;
-    install_os(lua)
+    install_os(lua)?;
+    install_files(lua)
+}
+
+/// `refused(mode, name, errno?)`: why the sandbox refuses to open this file so. Without a number: before it is opened.
+fn refused(lua: &Lua) -> mlua::Result<mlua::Function> {
+    lua.create_function(|lua, (mode, name, number): (String, Value, Option<i32>)| {
+        let Some(name) = name.as_string() else {
+            return Ok(None);
+        };
+        let path = PathBuf::from(name.to_string_lossy());
+        let grants = Grants::of_state(lua);
+        let reads = mode.starts_with('r') || mode.contains('+');
+        let writes = !mode.starts_with('r') || mode.contains('+');
+        let needs = [(reads, Need::Read), (writes, Need::Write)];
+        let why = needs
+            .into_iter()
+            .filter_map(|(wanted, need)| wanted.then_some(need))
+            .find_map(|need| match number.map(std::io::Error::from_raw_os_error) {
+                Some(error) => grants.explain(need, &path, &error),
+                None => grants.check(need, &path).err(),
+            });
+        Ok(why.map(|refused| refused.message))
+    })
+}
+
+/// `os.remove`, `os.rename`, and the temporary files of a script that may not write the temporary folder.
+fn install_files(lua: &Lua) -> mlua::Result<()> {
+    let place = lua.create_function(|lua, ()| {
+        let grants = Grants::of_state(lua);
+        let name = format!("tmp-{}", uuid::Uuid::now_v7().simple());
+        Ok(grants
+            .is_confined()
+            .then(|| grants.own_folder().join(name).display().to_string()))
+    })?;
+    own::load(lua, errors::INTERNAL_CHUNK, include_str!("files.lua"))?
+        .call::<()>((refused(lua)?, place))
 }
 
 trait IntoMulti: mlua::IntoLuaMulti + Sized {
@@ -133,7 +172,7 @@ fn install_os(lua: &Lua) -> mlua::Result<()> {
         let Some(command) = command else {
             return false.into_multi(&lua);
         };
-        match status_of(&command.to_string_lossy()).await {
+        match status_of(&lua, &command.to_string_lossy()).await {
             Ok(status) => {
                 let (how, code) = how_it_ended(status);
                 let fine = status.success().then_some(true);
@@ -156,12 +195,16 @@ fn install_os(lua: &Lua) -> mlua::Result<()> {
     os.raw_set("setlocale", Value::Nil)
 }
 
-fn command(line: &str) -> Result<tokio::process::Command, String> {
+fn command(lua: &Lua, line: &str) -> Result<tokio::process::Command, String> {
     let words =
         shell_words::split(line).map_err(|error| format!("{line}: {error}; check its quotes"))?;
     let (program, arguments) = words
         .split_first()
         .ok_or_else(|| "the command is empty".to_owned())?;
+    let grants = Grants::of_state(lua);
+    grants
+        .check_program(program)
+        .map_err(|refused| refused.message)?;
     let mut command = tokio::process::Command::new(program);
     command
         .args(arguments)
@@ -174,16 +217,16 @@ fn not_started(line: &str, error: &std::io::Error) -> String {
     format!("{line}: {error}; there is no shell here: name a program and its arguments")
 }
 
-async fn status_of(line: &str) -> Result<ExitStatus, String> {
+async fn status_of(lua: &Lua, line: &str) -> Result<ExitStatus, String> {
     let told = |error: std::io::Error| not_started(line, &error);
-    let mut child = command(line)?.spawn().map_err(told)?;
+    let mut child = command(lua, line)?.spawn().map_err(told)?;
     let _own = Own::new(child.id());
     child.wait().await.map_err(told)
 }
 
-async fn capture(line: &str, input: &[u8]) -> Result<(Vec<u8>, ExitStatus), String> {
+async fn capture(lua: &Lua, line: &str, input: &[u8]) -> Result<(Vec<u8>, ExitStatus), String> {
     let told = |error: std::io::Error| not_started(line, &error);
-    let mut child = command(line)?
+    let mut child = command(lua, line)?
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

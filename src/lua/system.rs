@@ -6,6 +6,7 @@ use std::path::Path;
 use mlua::{IntoLua, Lua, Table, Value};
 
 use super::failure::failure;
+use super::grants::{Grants, Need};
 use super::tcp::plain;
 use super::{Function, Module, Param};
 
@@ -265,8 +266,15 @@ fn uptime() -> mlua::Result<f64> {
 }
 
 fn processes(lua: &Lua) -> mlua::Result<Value> {
-    let entries = fs::read_dir("/proc")
-        .map_err(|error| failure(format!("cannot list /proc: {}", plain(&error))))?;
+    let (grants, folder) = (Grants::of_state(lua), Path::new("/proc"));
+    grants.check(Need::Read, folder)?;
+    let entries = fs::read_dir(folder).map_err(|error| {
+        let refused = grants.explain(Need::Read, folder, &error);
+        refused.map_or_else(
+            || failure(format!("cannot list /proc: {}", plain(&error))),
+            mlua::Error::from,
+        )
+    })?;
     let mut found: Vec<Process> = entries
         .filter_map(|entry| Process::read(&entry.ok()?.path()))
         .collect();

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 
 use super::arguments::Named;
 use super::failure::{failure, shown};
+use super::grants::Grants;
 use super::modules::misuse;
 use super::{Function, Module, Param};
 use crate::limits;
@@ -62,12 +63,16 @@ fn function(lua: &Lua) -> mlua::Result<Value> {
     lua.create_async_function(connect).map(Value::Function)
 }
 
-async fn connect(_: Lua, (address, options): (String, Option<Table>)) -> mlua::Result<Connection> {
+async fn connect(
+    lua: Lua,
+    (address, options): (String, Option<Table>),
+) -> mlua::Result<Connection> {
     let options = Named::new("tcp.connect", options, &["timeout"])?;
     let limit = options
         .time("timeout")?
         .unwrap_or(limits::HOST_CALL_TIMEOUT);
     let (host, port) = split_address(&address)?;
+    Grants::of_state(&lua).check_host(host, port)?;
     let begin = Instant::now();
     let stream = match tokio::time::timeout(limit, open(host, port)).await {
         Ok(Ok(stream)) => stream,

@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::pipes::{Ends, Input, Pipes};
 use super::records::{self, Records};
+use super::sandbox::Confined;
 use super::{not_started, resident};
 use crate::descendants::Own;
 use crate::limits;
@@ -62,7 +63,12 @@ enum Stop {
 }
 
 /// Runs the executable until it ends; gives its exit code, or 128 and the number of its signal.
-pub(super) async fn run(setup: Setup, daemon: Pipes, records: &Rc<Records>) -> anyhow::Result<u8> {
+pub(super) async fn run(
+    setup: Setup,
+    daemon: Pipes,
+    records: &Rc<Records>,
+    confined: &Confined,
+) -> anyhow::Result<u8> {
     let (child, pipes) = match records.with_lock_inherited(|| spawn(&setup)) {
         Ok(started) => started,
         Err(error) => return Ok(not_started(&setup, daemon, &error, 1).await),
@@ -82,6 +88,7 @@ pub(super) async fn run(setup: Setup, daemon: Pipes, records: &Rc<Records>) -> a
         orphaned: false,
         mute: false,
     };
+    wrapper.notice(&confined.notice());
     wrapper.turn(daemon, pipes).await
 }
 

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use mlua::{MultiValue, Value};
 
 use super::pipes::{Input, Pipes};
 use super::records::{self, Records};
+use super::sandbox::{self, Confined};
 use super::serving::Serving;
 use super::stage::{Stage, Top};
 use super::{INTERNAL, resident};
@@ -38,12 +40,22 @@ struct Worker {
     closing: Rc<()>,
     /// The daemon's pipe has ended.
     orphaned: bool,
+    /// Resource limits are in force.
+    confined: bool,
 }
 
 /// Runs the script until it ends or is told to; gives the exit code.
-pub(super) async fn run(setup: Setup, pipes: Pipes, records: &Rc<Records>) -> anyhow::Result<u8> {
+pub(super) async fn run(
+    setup: Setup,
+    pipes: Pipes,
+    records: &Rc<Records>,
+    confined: &Confined,
+) -> anyhow::Result<u8> {
     let host = Host::new(Surroundings::Daemon, setup.handover.clone());
+    let notice = confined.notice();
+    host.outbox.push(|out| codec::encode_notice(&notice, out));
     let state = make_state(&setup, &host)?;
+    state.lua().set_app_data(Arc::clone(&confined.grants));
     let top = start_script(&host, &state, &setup.path, &setup.args);
     let worker = Worker {
         host,
@@ -55,6 +67,7 @@ pub(super) async fn run(setup: Setup, pipes: Pipes, records: &Rc<Records>) -> an
         stage: Stage::Loading,
         closing: Rc::new(()),
         orphaned: false,
+        confined: confined.grants.is_confined(),
     };
     Ok(worker.turn(pipes).await)
 }
@@ -207,10 +220,7 @@ impl Worker {
     fn message(&mut self, message: ToWorker) {
         match message {
             ToWorker::Cancel { ticket } => self.serving.cancel(ticket),
-            ToWorker::Ping { beat } => self.notice(&Notice::Pong {
-                beat,
-                memory_bytes: resident("self"),
-            }),
+            ToWorker::Ping { beat } => self.pong(beat),
             ToWorker::Event { event, data, from } => {
                 events::deliver(
                     &self.host,
@@ -228,6 +238,16 @@ impl Worker {
             // Requests wait for each other. A second setup, or an answer that is not one: the daemon sends neither.
             ToWorker::Request(_) | ToWorker::Setup(_) | ToWorker::Answer(_) => {}
         }
+    }
+
+    fn pong(&self, beat: u64) {
+        if self.confined {
+            sandbox::renew_cpu();
+        }
+        self.notice(&Notice::Pong {
+            beat,
+            memory_bytes: resident("self"),
+        });
     }
 
     fn notice(&self, notice: &Notice) {

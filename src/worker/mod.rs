@@ -23,11 +23,13 @@ mod host;
 mod orphan;
 mod pipes;
 mod records;
+mod sandbox;
 mod serving;
 mod stage;
 
 use pipes::Pipes;
 use records::Records;
+use sandbox::Confined;
 
 /// The first argument that makes the program a worker.
 pub const ROLE: &str = "worker";
@@ -49,6 +51,10 @@ pub fn main() -> ExitCode {
 }
 
 fn start() -> anyhow::Result<u8> {
+    crate::sys::close_what_was_inherited();
+    if std::env::args_os().any(|word| word == sandbox::probe::FLAG) {
+        return sandbox::probe::run().map(|()| 0);
+    }
     let ends = pipes::claim()?;
     let orphan = orphan::Orphan::new(&ends.read)?;
     let mut brood = None;
@@ -70,7 +76,14 @@ fn start() -> anyhow::Result<u8> {
             Ok(records) => Rc::new(records),
             Err(error) => return Ok(not_started(&setup, pipes, &error, INTERNAL).await),
         };
-        let code = serve(*setup, pipes, &records).await?;
+        let confined = match sandbox::confine(&setup) {
+            Ok(confined) => confined,
+            Err(why) => {
+                let error = anyhow::Error::msg(why);
+                return Ok(not_started(&setup, pipes, &error, INTERNAL).await);
+            }
+        };
+        let code = serve(*setup, pipes, &records, &confined).await?;
         if code != INTERNAL {
             records.close();
         }
@@ -104,11 +117,16 @@ fn adopt(brood: &mut Option<Rc<Descendants>>, keeps_children: bool) -> JoinSet<(
     reaping
 }
 
-async fn serve(setup: Setup, pipes: Pipes, records: &Rc<Records>) -> anyhow::Result<u8> {
+async fn serve(
+    setup: Setup,
+    pipes: Pipes,
+    records: &Rc<Records>,
+    confined: &Confined,
+) -> anyhow::Result<u8> {
     if setup.exec {
-        exec::run(setup, pipes, records).await
+        exec::run(setup, pipes, records, confined).await
     } else {
-        host::run(setup, pipes, records).await
+        host::run(setup, pipes, records, confined).await
     }
 }
 
