@@ -7,32 +7,51 @@
 use std::io::Read as _;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::task::LocalSet;
 
 use super::host::start_script;
 use super::stage::Top;
-use super::{INTERNAL, runtime};
+use super::{INTERNAL, runtime, sandbox};
 use crate::lua::errors::Failure;
+use crate::lua::grants::Subject;
 use crate::lua::host::{Host, Surroundings};
 use crate::lua::state::{Bounds, State, new_state};
 use crate::lua::{Context, log};
 use crate::proto::ids::{Generation, ScriptName};
+use crate::proto::messages::Confinement;
 
 /// Said once, where a script reads and standard input is empty.
 const NO_DAEMON: &str = "run has no daemon: io.read hears nothing, for standard input is empty; \
     give it lines, or put the script into scripts/ and start it";
 
-/// Runs a file until it ends. The exit code is 0, or 1 after an error, or what `os.exit` was given.
+/// Runs a file until it ends, confined as the daemon would confine it. The exit code is 0, or 1 after an error, or
+/// what `os.exit` was given. There must be no other thread.
 ///
 /// # Errors
-/// If no Lua state can be made.
-pub fn run(home: &Path, path: &Path, args: &[String]) -> anyhow::Result<u8> {
+/// If no Lua state can be made, or the sandbox is required and cannot be had.
+pub fn run(
+    home: &Path,
+    path: &Path,
+    args: &[String],
+    confinement: &Confinement,
+) -> anyhow::Result<u8> {
+    let context = context(home, path)?;
+    let subject = Subject {
+        home,
+        own: &context.state_dir,
+        path,
+        exec: false,
+    };
+    let confined = sandbox::confine_for(confinement, subject, None).map_err(anyhow::Error::msg)?;
+    confined.log();
     let runtime = runtime()?;
     let tasks = LocalSet::new();
     let code = tasks.block_on(&runtime, async {
         let host = Host::new(Surroundings::Terminal, None);
-        let state = state(home, path, &host)?;
+        let state = state(&context, &host)?;
+        state.lua().set_app_data(Arc::clone(&confined.grants));
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let top = start_script(&host, &state, &path, args);
         let feeder = Rc::clone(&host);
@@ -76,7 +95,7 @@ fn ended(end: Result<(), Failure>) -> u8 {
     }
 }
 
-fn state(home: &Path, path: &Path, host: &Rc<Host>) -> anyhow::Result<State> {
+fn context(home: &Path, path: &Path) -> anyhow::Result<Rc<Context>> {
     let stem = path
         .file_stem()
         .map(|stem| stem.to_string_lossy().into_owned())
@@ -84,13 +103,16 @@ fn state(home: &Path, path: &Path, host: &Rc<Host>) -> anyhow::Result<State> {
     let script = ScriptName::new(&stem)
         .or_else(|_| ScriptName::new("script"))
         .map_err(anyhow::Error::msg)?;
-    let context = Rc::new(Context {
+    Ok(Rc::new(Context {
         state_dir: home.join("state").join("scripts").join(script.as_str()),
         script,
         generation: Generation(1),
         home: home.to_owned(),
-    });
-    let state = new_state(&context, Bounds::default())
+    }))
+}
+
+fn state(context: &Rc<Context>, host: &Rc<Host>) -> anyhow::Result<State> {
+    let state = new_state(context, Bounds::default())
         .map_err(|error| anyhow::anyhow!("cannot make a Lua state: {error}"))?;
     host.settle(&state);
     Ok(state)

@@ -83,6 +83,7 @@ fn start() -> anyhow::Result<u8> {
                 return Ok(not_started(&setup, pipes, &error, INTERNAL).await);
             }
         };
+        confined.log();
         let code = serve(*setup, pipes, &records, &confined).await?;
         if code != INTERNAL {
             records.close();

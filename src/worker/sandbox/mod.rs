@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::lua::grants::{Grants, Subject};
+use crate::lua::log;
 use crate::proto::messages::{Confinement, Notice, Sandbox, SandboxLevel, SandboxMode, Setup};
 
 mod landlock;
@@ -32,6 +33,13 @@ pub(super) struct Confined {
 }
 
 impl Confined {
+    /// Says in the script's log which entries of its header name nothing.
+    pub(super) fn log(&self) {
+        for note in self.grants.notes() {
+            log::line("warning", note);
+        }
+    }
+
     /// For the daemon.
     pub(super) fn notice(&self) -> Notice {
         Notice::Confined {
