@@ -175,6 +175,8 @@ pub const WORKER_DATA_BYTES: u64 = 2 << 30;
 /// Processor time that a confined worker may use between two heartbeats: the net under the heartbeat, for the case that
 /// nobody is there any more to miss it.
 pub const WORKER_CPU: Duration = Duration::from_secs(600);
+/// Ancestors of a client's process that are looked at to find the script that it belongs to; deeper ones count as a script's.
+pub const ANCESTORS: usize = 256;
 /// Entries of one list or table in a header: arguments, variables, permissions.
 pub const SETTING_ENTRIES: usize = 256;
 /// Instructions between two looks of the preemption hook.

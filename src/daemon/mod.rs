@@ -30,6 +30,7 @@ mod journal;
 mod lane;
 mod ledger;
 pub mod logs;
+mod origin;
 mod outbox;
 mod perform;
 mod session;

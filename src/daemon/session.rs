@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::inbox::Inbox;
 use super::lane::{Lane, Scratch, Writer};
+use super::origin::{self, Origin};
 use crate::engine::alphabet::{Input, Peer};
 use crate::limits;
 use crate::proto::codec;
@@ -30,11 +31,32 @@ pub(super) struct Session {
     framer: Framer,
     /// Bytes of the last read that wait for their turn: not more than one read.
     rest: Vec<u8>,
-    /// Whether the engine was last told that a line has begun.
-    begun: Cell<bool>,
+    told: Told,
     reading: Reading,
     /// The last read filled the buffer: there is more, and the core has to take this first.
     filled: bool,
+}
+
+/// What the engine was last told of a session.
+struct Told {
+    /// A line has begun.
+    begun: Cell<bool>,
+    /// The client's process, until the engine knows whose it is: asked only for those that want to control, because
+    /// it takes longer than to answer a ping.
+    unknown: Cell<Option<i32>>,
+}
+
+impl Told {
+    fn examine(&self, session: SessionId, message: &FromClient, inbox: &Inbox) {
+        let controls =
+            matches!(message, FromClient::Question(question) if question.command.controls());
+        if controls
+            && let Some(peer) = self.unknown.take()
+            && let Origin::Script(script) = origin::of_process(peer)
+        {
+            inbox.push(Input::Belongs { session, script });
+        }
+    }
 }
 
 /// How a session's reading stands.
@@ -47,6 +69,8 @@ enum Reading {
 
 /// Divides a connection: the lane for the core, the rest for [`Session::serve`].
 pub(super) fn open(id: SessionId, stream: UnixStream) -> (Rc<Lane>, Session) {
+    // A process of another PID namespace has no number here, and no ancestor of ours.
+    let peer = stream.peer_cred().ok().and_then(|peer| peer.pid());
     let (reader, writer) = stream.into_split();
     let lane = Lane::new(Writer::Socket(writer));
     let session = Session {
@@ -55,7 +79,10 @@ pub(super) fn open(id: SessionId, stream: UnixStream) -> (Rc<Lane>, Session) {
         reader,
         framer: Framer::new(limits::LINE_BYTES),
         rest: Vec::new(),
-        begun: Cell::new(false),
+        told: Told {
+            begun: Cell::new(false),
+            unknown: Cell::new(peer),
+        },
         reading: Reading::Open,
         filled: false,
     };
@@ -98,12 +125,12 @@ impl Session {
             reader,
             framer,
             rest,
-            begun,
+            told,
             ..
         } = self;
         if !rest.is_empty() && !lane.is_paused() {
             let bytes = std::mem::take(rest);
-            take_in(*id, lane, framer, begun, inbox, &bytes, rest);
+            take_in(*id, lane, framer, told, inbox, &bytes, rest);
             self.filled = true;
             return None;
         }
@@ -114,7 +141,7 @@ impl Session {
             // Cancel safe: it only waits.
             () = lane.writable(), if lane.is_blocked() => { flush(*id, lane, inbox); None }
             // Cancel safe: see `Scratch::read`.
-            read = scratch.read(reader, |bytes| take_in(*id, lane, framer, begun, inbox, bytes, rest)),
+            read = scratch.read(reader, |bytes| take_in(*id, lane, framer, told, inbox, bytes, rest)),
                 if !lane.is_paused() => match read {
                     Ok(0) => self.end_of_input(),
                     Ok(count) => {
@@ -182,7 +209,7 @@ fn take_in(
     session: SessionId,
     lane: &Lane,
     framer: &mut Framer,
-    begun: &Cell<bool>,
+    told: &Told,
     inbox: &Inbox,
     mut bytes: &[u8],
     rest: &mut Vec<u8>,
@@ -201,6 +228,7 @@ fn take_in(
         if is_answered(&message) {
             lane.owe();
         }
+        told.examine(session, &message, inbox);
         inbox.push(Input::FromClient { session, message });
         if lines == limits::LINES_PER_TURN {
             rest.extend_from_slice(bytes);
@@ -208,14 +236,14 @@ fn take_in(
         }
     }
     // A line's time limit runs from its first byte, so the end of one and the begin of the next are told apart.
-    if begun.get() && ended {
-        begun.set(false);
+    if told.begun.get() && ended {
+        told.begun.set(false);
         inbox.push(Input::Partial {
             session,
             begun: false,
         });
     }
-    if framer.has_begun() && !begun.replace(true) {
+    if framer.has_begun() && !told.begun.replace(true) {
         inbox.push(Input::Partial {
             session,
             begun: true,

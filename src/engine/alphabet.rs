@@ -111,10 +111,10 @@ pub enum Input {
         uid: u32,
         fresh: ClientId,
     },
-    /// The client is a process of this script: said right behind its `Connected`.
+    /// The client is a process of a script; which one may be unknown. Said before its first command that controls.
     Belongs {
         session: SessionId,
-        script: ScriptName,
+        script: Option<ScriptName>,
     },
     FromClient {
         session: SessionId,

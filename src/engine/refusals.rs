@@ -26,13 +26,14 @@ pub(super) fn too_many_sessions() -> Refusal {
     refusal
 }
 
-pub(super) fn may_not_control(script: &ScriptName) -> Refusal {
-    Refusal::new(
-        ErrorCode::Denied,
-        format!(
+pub(super) fn may_not_control(script: Option<&ScriptName>) -> Refusal {
+    let message = match script {
+        Some(script) => format!(
             "denied: a process of the script {script} may not start, stop, reload or evaluate scripts, nor end the daemon; if it should, write below [script.{script}] in moonkeep.toml: allow_control = true"
         ),
-    )
+        None => "denied: the process that asked has ended, or its script has, so nobody knows whose it is; wait for the answer before you close the connection".to_owned(),
+    };
+    Refusal::new(ErrorCode::Denied, message)
 }
 
 pub(super) fn unknown_script<'a>(

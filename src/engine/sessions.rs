@@ -12,6 +12,14 @@ use crate::limits;
 use crate::proto::ids::{ClientId, ScriptName, SessionId};
 use crate::proto::messages::{Answer, Body, Command, Encoding, ErrorCode, Hello, Refusal};
 
+/// What a session's client is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Client,
+    /// A process of a script; which one may be unknown.
+    Script(Option<ScriptName>),
+}
+
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) client: ClientId,
@@ -20,8 +28,7 @@ pub(super) struct Session {
     pub(super) encoding: Encoding,
     pub(super) pings: bool,
     pub(super) heard: Moment,
-    /// The script whose process it is.
-    pub(super) script: Option<ScriptName>,
+    pub(super) origin: Origin,
 }
 
 /// Why a session ends.
@@ -54,28 +61,6 @@ impl Sessions {
     }
 }
 
-/// Whether a command changes what runs, or runs code in a script of the sender's choice.
-fn controls(command: &Command) -> bool {
-    match command {
-        Command::Control { .. } | Command::Eval { .. } | Command::Shutdown => true,
-        Command::Call(_)
-        | Command::Logs { .. }
-        | Command::Events { .. }
-        | Command::Cancel { .. }
-        | Command::Ack(_)
-        | Command::Hello(_)
-        | Command::Bye
-        | Command::Emit { .. }
-        | Command::Ping { .. }
-        | Command::Nothing
-        | Command::Status
-        | Command::List
-        | Command::Version
-        | Command::Help
-        | Command::Peers => false,
-    }
-}
-
 impl Engine {
     pub(super) fn connected(&mut self, id: SessionId, fresh: ClientId) {
         if self.sessions.table.contains_key(&id) {
@@ -101,33 +86,32 @@ impl Engine {
             encoding: Encoding::Text,
             pings: false,
             heard: self.now,
-            script: None,
+            origin: Origin::Client,
         };
         self.sessions.table.insert(id, session);
     }
 
-    /// The session's client is a process of this script.
-    pub(super) fn belongs(&mut self, id: SessionId, script: ScriptName) {
-        match self.sessions.get_mut(id) {
-            Some(session) => session.script = Some(script),
-            // It was refused at once.
-            None => {}
+    /// The session's client is a process of a script. One that was refused at once is in no table.
+    pub(super) fn belongs(&mut self, id: SessionId, script: Option<ScriptName>) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.origin = Origin::Script(script);
         }
     }
 
     /// Why this peer may not send such a command: it is a process of a script, and its script may not control.
     pub(super) fn control_refusal(&self, peer: &Peer, command: &Command) -> Option<Refusal> {
-        if !controls(command) {
+        if !command.controls() {
             return None;
         }
         let name = match peer {
-            Peer::Session(id) => self.sessions.table.get(id)?.script.as_ref()?,
-            Peer::Worker(id) => &id.script,
+            Peer::Session(id) => match &self.sessions.table.get(id)?.origin {
+                Origin::Client => return None,
+                Origin::Script(name) => name.as_ref(),
+            },
+            Peer::Worker(id) => Some(&id.script),
         };
-        let spec = self
-            .scripts
-            .get(name)
-            .and_then(|script| script.spec.as_ref());
+        let script = name.and_then(|name| self.scripts.get(name));
+        let spec = script.and_then(|script| script.spec.as_ref());
         let may = spec.is_some_and(|spec| spec.settings.allow_control);
         (!may).then(|| refusals::may_not_control(name))
     }

@@ -23,9 +23,9 @@ fn a_handler_that_runs_when_the_daemon_is_killed_may_finish() {
         "long.lua",
         r#"
         local moonkeep = require "moonkeep"
-        local function touch(name) assert(io.open(moonkeep.home .. "/" .. name, "w")):close() end
+        local function touch(name) assert(io.open(moonkeep.state_dir .. "/" .. name, "w")):close() end
         local function exists(name)
-          local file = io.open(moonkeep.home .. "/" .. name)
+          local file = io.open(moonkeep.state_dir .. "/" .. name)
           return file and file:close()
         end
         moonkeep.handle("long", function()
@@ -37,14 +37,16 @@ fn a_handler_that_runs_when_the_daemon_is_killed_may_finish() {
     let daemon = home.up();
     let mut line = home.connect();
     line.send("call long long");
-    wait_until("it runs", || home.path("begun").exists());
+    wait_until("it runs", || home.path("state/scripts/long/begun").exists());
     daemon.kill();
     let killed = Instant::now();
     while killed.elapsed() < Duration::from_millis(500) {
         assert!(!home.processes().is_empty(), "it had no time to finish");
     }
-    home.write("go", "");
-    wait_until("it has finished", || home.path("ended").exists());
+    home.write("state/scripts/long/go", "");
+    wait_until("it has finished", || {
+        home.path("state/scripts/long/ended").exists()
+    });
     wait_until("nothing is left", || home.processes().is_empty());
 }
 

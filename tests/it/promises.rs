@@ -81,7 +81,7 @@ end)
     home.write(
         "moonkeep.toml",
         &format!(
-            "[script.self]\nenv = {{ RUNTIME = \"{}\" }}\n",
+            "[script.self]\nallow.run = [\"{BINARY}\"]\nallow.unix = [\"*\"]\nenv = {{ RUNTIME = \"{}\" }}\n",
             base.display()
         ),
     );

@@ -393,7 +393,7 @@ fn a_scripts_process_may_look_but_not_control_unless_it_is_allowed() {
         let one = world.connect();
         world.input(Input::Belongs {
             session: one,
-            script: name.clone(),
+            script: Some(name.clone()),
         });
         world.ask(one, Some("p"), ping());
         world.ask(one, Some("l"), Command::List);

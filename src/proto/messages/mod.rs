@@ -160,6 +160,31 @@ pub struct Call {
     pub timeout: Option<Duration>,
 }
 
+impl Command {
+    /// Whether it changes what runs, or runs code in a script of the sender's choice.
+    #[must_use]
+    pub fn controls(&self) -> bool {
+        match self {
+            Command::Control { .. } | Command::Eval { .. } | Command::Shutdown => true,
+            Command::Call(_)
+            | Command::Logs { .. }
+            | Command::Events { .. }
+            | Command::Cancel { .. }
+            | Command::Ack(_)
+            | Command::Hello(_)
+            | Command::Bye
+            | Command::Emit { .. }
+            | Command::Ping { .. }
+            | Command::Nothing
+            | Command::Status
+            | Command::List
+            | Command::Version
+            | Command::Help
+            | Command::Peers => false,
+        }
+    }
+}
+
 /// What `start stop restart reload` have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verb {
