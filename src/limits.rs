@@ -179,6 +179,8 @@ pub const WORKER_CPU: Duration = Duration::from_secs(600);
 pub const ANCESTORS: usize = 256;
 /// Entries of one list or table in a header: arguments, variables, permissions.
 pub const SETTING_ENTRIES: usize = 256;
+/// Levels of a setting: brackets in each other, or parts of a dotted key. The deepest that there is has three.
+pub const SETTING_DEPTH: usize = 16;
 /// Instructions between two looks of the preemption hook.
 pub const HOOK_INSTRUCTIONS: u32 = 10_000;
 /// Processor time after which a handler gives way to the others.

@@ -18,6 +18,8 @@ mod examples;
 #[cfg(test)]
 mod exec_worker;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod hostile;

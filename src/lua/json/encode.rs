@@ -109,12 +109,7 @@ impl Walk<'_> {
                 limits::JSON_NODES
             )));
         }
-        if self.out.len() - self.start > limits::LINE_BYTES {
-            return Err(Stop::new(format!(
-                "more than {} bytes of JSON; send it in parts",
-                limits::LINE_BYTES
-            )));
-        }
+        self.room(0)?;
         match value {
             Value::Nil => self.out.extend_from_slice(b"null"),
             Value::Boolean(true) => self.out.extend_from_slice(b"true"),
@@ -146,14 +141,27 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Whether `more` bytes still fit into a line.
+    fn room(&self, more: usize) -> Result<(), Stop> {
+        if self.out.len() - self.start + more <= limits::LINE_BYTES {
+            return Ok(());
+        }
+        Err(Stop::new(format!(
+            "more than {} bytes of JSON; send it in parts",
+            limits::LINE_BYTES
+        )))
+    }
+
     fn scalar<T: serde::Serialize>(&mut self, value: &T) -> Result<(), Stop> {
         serde_json::to_writer(&mut *self.out, value).map_err(|error| Stop::new(error.to_string()))
     }
 
     fn string(&mut self, text: &LuaString) -> Result<(), Stop> {
         let bytes = text.as_bytes();
+        self.room(bytes.len())?;
         match std::str::from_utf8(&bytes) {
-            Ok(text) => self.scalar(&text),
+            // Escapes may make it six times as long.
+            Ok(text) => self.scalar(&text).and_then(|()| self.room(0)),
             Err(error) => Err(Stop::new(format!(
                 "a string that is not UTF-8 from its byte {} on; encode binary data as text (hex, base64) first",
                 error.valid_up_to() + 1

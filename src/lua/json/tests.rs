@@ -109,11 +109,12 @@ const REFUSED: &[(&str, &str)] = &[
         "(function() local t = {} for i = 1, 200000 do t[i] = 1 end return t end)()",
         "error result[100000]: more than 100000",
     ),
-    ("('x'):rep(2^20) .. 'y'", "\"xxx"),
+    ("('x'):rep(2^20)", "error result: more than 1048576 bytes"),
     (
-        "{ ('x'):rep(2^20), 1 }",
+        "{ 1, ('\\0'):rep(2^18) }",
         "error result[2]: more than 1048576 bytes",
     ),
+    ("('x'):rep(2^20 - 2)", "\"xxx"),
 ];
 
 #[test]

@@ -77,8 +77,10 @@ pub(super) fn write_refusal(out: &mut Vec<u8>, refusal: &Refusal) {
         .end();
 }
 
-/// `line` writes one payload line with the escapes that its reader undoes.
-pub(super) fn text_answer(answer: &Answer, out: &mut Vec<u8>, line: fn(&mut Vec<u8>, &str)) {
+/// Writes one payload line with the escapes that its reader undoes; told whether an id follows it.
+pub(super) type PayloadLine = fn(&mut Vec<u8>, &str, bool);
+
+pub(super) fn text_answer(answer: &Answer, out: &mut Vec<u8>, line: PayloadLine) {
     let id = answer.id.as_ref();
     match &answer.body {
         Body::Accepted | Body::Running => {}
@@ -106,17 +108,12 @@ pub(super) fn text_answer(answer: &Answer, out: &mut Vec<u8>, line: fn(&mut Vec<
     }
 }
 
-fn write_lines(
-    out: &mut Vec<u8>,
-    payload: &Payload,
-    id: Option<&RequestId>,
-    line: fn(&mut Vec<u8>, &str),
-) {
+fn write_lines(out: &mut Vec<u8>, payload: &Payload, id: Option<&RequestId>, line: PayloadLine) {
     for text in payload_text(payload)
         .iter()
         .flat_map(|text| text.split('\n'))
     {
-        line(out, text);
+        line(out, text, id.is_some());
         end_line(out, id);
     }
 }
@@ -269,8 +266,8 @@ fn text_piece(line: &str) -> Piece {
                 refusal: read_why(why),
             },
             None => Piece::Line {
+                line: text::read_payload_line(other, id.is_some()).to_owned(),
                 id,
-                line: text::read_payload_line(other).to_owned(),
             },
         },
     }

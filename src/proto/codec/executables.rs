@@ -102,7 +102,7 @@ impl Outcomes {
             other => {
                 match other.strip_prefix("error: ") {
                     Some(why) => joining.why = Some(answers::read_why(why)),
-                    None => joining.add(text::read_payload_line(other)),
+                    None => joining.add(text::read_payload_line(other, true)),
                 }
                 return Joined::More;
             }

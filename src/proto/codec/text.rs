@@ -319,18 +319,31 @@ fn reads_as_end(line: &str) -> bool {
     bare == "done" || bare == "error" || bare.starts_with("error: ")
 }
 
-/// Appends a payload line; one that would read as an end gets a backslash more.
-pub(super) fn write_payload_line(out: &mut Vec<u8>, line: &str) {
-    if reads_as_end(line) {
+/// Whether a payload line of an answer without an id would read as the end of an answer with one.
+fn reads_as_foreign_end(line: &str) -> bool {
+    let bare = line.trim_start_matches('\\');
+    let mut fields = Fields::default();
+    reads_as_end(split_id(bare).0)
+        || bare.starts_with('{')
+            && bare.ends_with('}')
+            && super::json::read(bare, &mut fields).is_ok()
+            && fields.has(Field::Status)
+            && fields.has(Field::RequestId)
+}
+
+/// Appends a payload line; one that would read as an end gets a backslash more. `named`: the id of its answer
+/// follows it, so that it cannot be taken for a line of another.
+pub(super) fn write_payload_line(out: &mut Vec<u8>, line: &str, named: bool) {
+    if reads_as_end(line) || !named && reads_as_foreign_end(line) {
         out.push(b'\\');
     }
     out.extend_from_slice(line.as_bytes());
 }
 
 /// The payload that [`write_payload_line`] wrote.
-pub(super) fn read_payload_line(line: &str) -> &str {
+pub(super) fn read_payload_line(line: &str, named: bool) -> &str {
     match line.strip_prefix('\\') {
-        Some(bare) if reads_as_end(line) => bare,
+        Some(bare) if reads_as_end(line) || !named && reads_as_foreign_end(line) => bare,
         Some(_) | None => line,
     }
 }

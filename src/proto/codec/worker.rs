@@ -49,11 +49,11 @@ pub fn encode_to_worker(message: &ToWorker, out: &mut Vec<u8>) {
     }
 }
 
-fn write_hop_line(out: &mut Vec<u8>, line: &str) {
+fn write_hop_line(out: &mut Vec<u8>, line: &str, named: bool) {
     if line.trim_start_matches('\\').starts_with('{') {
         out.push(b'\\');
     }
-    text::write_payload_line(out, line);
+    text::write_payload_line(out, line, named);
 }
 
 fn read_hop_line(line: &str) -> &str {
@@ -347,7 +347,7 @@ fn text_outcome(payload: &str, ticket: Ticket) -> FromWorker {
         "error" => Body::Error(no_reason()),
         other => match other.strip_prefix("error: ") {
             Some(why) => Body::Error(answers::read_why(why)),
-            None => Body::Part(Payload::Lines(text::read_payload_line(other).into())),
+            None => Body::Part(Payload::Lines(text::read_payload_line(other, true).into())),
         },
     };
     FromWorker::Answer { ticket, body }

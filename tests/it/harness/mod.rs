@@ -12,7 +12,7 @@ pub(crate) mod worker;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use daemon::{Daemon, ticks};
+pub(crate) use daemon::{Daemon, resident, ticks};
 pub(crate) use home::{BINARY, Home};
 pub(crate) use leftovers::kill;
 pub(crate) use line::Line;
