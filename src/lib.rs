@@ -5,7 +5,7 @@
 //! | [`proto`] | what do the bytes mean? | waits, reads a clock, opens anything |
 //! | [`engine`] | what happens? | waits, reads a clock, opens anything |
 //! | [`options`] | what was written, and what does it mean? | opens anything |
-//! | [`paths`], [`scripts`] | where are things; what scripts does a home hold? | decides what runs |
+//! | [`paths`], [`scripts`], [`trust`] | where are things; what scripts does a home hold? | decides what runs |
 //! | [`daemon`] | the shell around the engine: sockets, processes, files | decides |
 //! | [`worker`], [`lua`] | runs one script; the Lua API | talks to clients |
 //! | [`client`] | one connection, kept | knows what a script is |
@@ -27,5 +27,6 @@ pub mod paths;
 pub mod proto;
 pub mod scripts;
 mod sys;
+pub mod trust;
 pub mod weakenings;
 pub mod worker;

@@ -1,7 +1,5 @@
 //! What scripts a home holds: names, kinds, headers and settings. Reads files; decides nothing that runs.
 
-pub mod trust;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
@@ -15,6 +13,7 @@ use crate::options::header::{self, Language};
 use crate::options::{Config, Settings};
 use crate::paths::{Home, is_leftover};
 use crate::proto::ids::ScriptName;
+use crate::trust;
 
 /// One entry of `scripts/` as it stands now.
 #[derive(Clone, Debug, PartialEq)]

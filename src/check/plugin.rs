@@ -201,7 +201,7 @@ impl Source {
     pub fn read(&self) -> Result<Vec<u8>, String> {
         match self {
             Source::File(path) => {
-                crate::scripts::trust::read(path, limits::SCRIPT_BYTES).map(|trusted| trusted.bytes)
+                crate::trust::read(path, limits::SCRIPT_BYTES).map(|trusted| trusted.bytes)
             }
             Source::Stock { text, .. } => Ok(text.as_bytes().to_vec()),
         }

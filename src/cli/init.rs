@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::limits;
 use crate::lua::reference;
 use crate::paths::{CONFIG_FILE, Home};
-use crate::scripts::trust;
+use crate::trust;
 
 use super::Globals;
 use super::exit::{Exit, Failure};

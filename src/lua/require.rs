@@ -2,9 +2,6 @@
 //!
 //! No C module, no bytecode, no `LUA_PATH`: the library `package` is not even opened, its table is ours.
 
-use std::fs;
-use std::io::Read as _;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -14,7 +11,6 @@ use super::grants::{Grants, Need};
 use super::modules::Guards;
 use super::state::Sources;
 use super::{Context, MODULES, errors, own};
-use crate::limits;
 
 /// LuaRocks' trees of pure Lua, after the home's `lib/`.
 const ROCKS: [&str; 2] = ["/usr/local/share/lua/5.4", "/usr/share/lua/5.4"];
@@ -228,35 +224,6 @@ fn find(lua: &Lua, sources: &Sources, name: &str, path: &str) -> mlua::Result<Fo
             format!("module '{name}': {}", errors::explain(&error).0),
         )),
     }
-}
-
-/// The bytes of a regular file of at most [`limits::SCRIPT_BYTES`]. Never waits on a pipe.
-pub(super) fn read_source(path: &Path) -> Result<Vec<u8>, String> {
-    let refuse = |why: &dyn std::fmt::Display| format!("cannot read {}: {why}", path.display());
-    let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let mut file = fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(nonblocking)
-        .open(path)
-        .map_err(|error| refuse(&error))?;
-    let facts = file.metadata().map_err(|error| refuse(&error))?;
-    if !facts.is_file() {
-        return Err(refuse(
-            &"it is no regular file; put the Lua source itself there",
-        ));
-    }
-    let mut bytes = Vec::new();
-    file.by_ref()
-        .take(limits::SCRIPT_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| refuse(&error))?;
-    if bytes.len() as u64 > limits::SCRIPT_BYTES {
-        return Err(refuse(&format_args!(
-            "it has more than {} bytes; split it into modules",
-            limits::SCRIPT_BYTES
-        )));
-    }
-    Ok(bytes)
 }
 
 /// Lua skips a first line that begins with `#` only in files; here it keeps its line break, so that lines count.

@@ -18,6 +18,7 @@ use super::request::Request;
 use super::{Context, json, log, modules, own, require, stdio};
 use crate::limits;
 use crate::proto::messages::LoadedFile;
+use crate::trust;
 
 /// The bounds of one state.
 #[derive(Clone, Copy, Debug)]
@@ -397,12 +398,12 @@ impl Sources {
         format!("@{}", shown.display())
     }
 
-    /// The bytes of a file, noted as loaded with their hash.
+    /// The bytes of a file that no other user can have written, noted as loaded with their hash. What was checked
+    /// is what is loaded: the file is opened once.
     pub(super) fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
-        let bytes = require::read_source(path).inspect_err(|_| self.missed(path))?;
-        let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        self.note(path, blake3::hash(&bytes).to_hex().to_string());
-        Ok(bytes)
+        let file = trust::read(path, limits::SCRIPT_BYTES).inspect_err(|_| self.missed(path))?;
+        self.note(file.real, blake3::hash(&file.bytes).to_hex().to_string());
+        Ok(file.bytes)
     }
 
     /// Notes that no file is there, if so: the script would load another one, or load at all, if there were.

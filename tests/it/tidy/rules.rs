@@ -20,15 +20,26 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("options", &["limits", "proto"]),
     ("weakenings", &[]),
     ("engine", &["limits", "proto", "options", "weakenings"]),
+    ("trust", &["options"]),
     ("paths", &["limits", "proto", "sys"]),
     (
         "scripts",
-        &["limits", "proto", "options", "engine", "paths", "sys"],
+        &[
+            "limits", "proto", "options", "engine", "paths", "sys", "trust",
+        ],
     ),
     ("client", &["limits", "proto", "paths", "sys"]),
     (
         "lua",
-        &["limits", "proto", "options", "paths", "sys", "descendants"],
+        &[
+            "limits",
+            "proto",
+            "options",
+            "paths",
+            "sys",
+            "descendants",
+            "trust",
+        ],
     ),
     (
         "worker",
@@ -46,7 +57,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "check",
         &[
-            "limits", "proto", "options", "paths", "sys", "lua", "scripts",
+            "limits", "proto", "options", "paths", "sys", "lua", "trust", "scripts",
         ],
     ),
     (
@@ -68,7 +79,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "limits", "proto", "options", "paths", "scripts", "sys", "client", "daemon", "worker",
-            "lua", "check",
+            "lua", "trust", "check",
         ],
     ),
     ("main", &["cli", "daemon", "worker"]),
