@@ -155,6 +155,11 @@ impl Home {
     pub fn journal(&self) -> PathBuf {
         self.state().join("journal.db")
     }
+    /// Space for the ends of what runs, should the disk become full.
+    #[must_use]
+    pub fn journal_reserve(&self) -> PathBuf {
+        self.state().join("journal.reserve")
+    }
     /// The workers' outcome records, a file for each worker.
     #[must_use]
     pub fn outcomes(&self) -> PathBuf {

@@ -4,16 +4,18 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use rustix::process::Pid;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, timeout_at};
 
 use super::child::{self, Ends, Process};
 use super::inbox::Inbox;
+use super::journal::outcomes;
 use super::lane::{Lane, Scratch, Writer};
 use super::logs::WorkerLog;
 use crate::engine::alphabet::{Input, Kill, Peer};
@@ -99,7 +101,13 @@ pub(super) fn attend(
 
 impl Attendant {
     /// Attends the worker to its death, and tells the core of it last of all.
-    pub(super) async fn run(self, inbox: Rc<Inbox>, scratch: Scratch, log: WorkerLog) {
+    pub(super) async fn run(
+        self,
+        inbox: Rc<Inbox>,
+        scratch: Scratch,
+        log: WorkerLog,
+        record: PathBuf,
+    ) {
         let Attendant {
             worker,
             process,
@@ -127,12 +135,13 @@ impl Attendant {
         speech.hear_rest(&inbox, &scratch, until).await;
         let _outlived = timeout_at(until, printing.join_next()).await;
         let stderr = tail.borrow().lines();
+        let reading = spawn_blocking(move || outcomes::read(&record));
+        let outcomes = reading.await.unwrap_or_default();
         inbox.push(Input::Exited {
             worker: worker.clone(),
             exit,
             stderr,
-            // Read by the journal's part, which is to come.
-            outcomes: crate::engine::records::Outcomes::default(),
+            outcomes,
         });
     }
 }

@@ -114,6 +114,11 @@ impl Nursery {
         Process::adopt(child, spec.settings.keep_children).context("cannot watch its process")
     }
 
+    /// Where a worker writes down what it began and how that ended.
+    pub(super) fn outcomes(&self, worker: &WorkerId) -> PathBuf {
+        self.home.outcome(self.daemon, worker)
+    }
+
     /// What the worker is told first.
     pub(super) fn setup(
         &self,
@@ -137,7 +142,7 @@ impl Nursery {
             encoding: spec.settings.encoder,
             legacy: spec.settings.protocol == Protocol::Legacy,
             handover,
-            outcomes: self.home.outcome(self.daemon, worker),
+            outcomes: self.outcomes(worker),
             lock: self.home.script_lock(worker.script.as_str()),
             confinement: Confinement {
                 mode: spec.settings.sandbox.unwrap_or(match spec.kind {

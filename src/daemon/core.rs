@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{Sleep, sleep_until};
 
-use super::perform::{Hands, Settled, Then};
+use super::perform::{Hands, Legacy, Settled, Then};
 use super::transcript::Transcript;
 use crate::engine::Engine;
 use crate::engine::alphabet::{Effect, Input, Moment};
@@ -33,13 +33,9 @@ impl Core {
         loop {
             self.hands.inbox.take(&mut batch);
             let now = self.now();
-            for input in batch.drain(..) {
-                if self.step(now, input, &mut report) {
-                    self.hands.flush();
-                    return;
-                }
-            }
-            if self.is_due(now) && self.step(now, Input::Tick, &mut report) {
+            if self.turn(now, &mut batch, &mut report) {
+                // What was wanted last of all is written too.
+                let _heard_by_nobody = self.hands.journal.commit();
                 self.hands.flush();
                 return;
             }
@@ -55,6 +51,35 @@ impl Core {
         }
     }
 
+    /// Works off a batch, then the journal. `true`: it is over.
+    fn turn(
+        &mut self,
+        now: Moment,
+        batch: &mut Vec<Input>,
+        report: &mut impl FnMut(Settled),
+    ) -> bool {
+        batch.drain(..).any(|input| self.step(now, input, report))
+            || (self.is_due(now) && self.step(now, Input::Tick, report))
+            || self.journal(now, report)
+    }
+
+    /// Writes this turn's records in one go, and does what that sets free, which may want more written. `true`:
+    /// it is over.
+    fn journal(&mut self, now: Moment, report: &mut impl FnMut(Settled)) -> bool {
+        loop {
+            let news = self.hands.journal.commit();
+            if news.is_none() {
+                return false;
+            }
+            if news
+                .into_inputs()
+                .any(|input| self.step(now, input, report))
+            {
+                return true;
+            }
+        }
+    }
+
     /// Steps the engine once. `true`: it is over.
     fn step(&mut self, now: Moment, input: Input, report: &mut impl FnMut(Settled)) -> bool {
         if let Some(transcript) = &mut self.transcript {
@@ -63,6 +88,7 @@ impl Core {
         if let Input::Exited { worker, .. } = &input {
             self.hands.forget(worker);
         }
+        let legacy = Legacy::of(&input);
         self.engine.handle(now, input);
         while let Some(effect) = self.next_effect() {
             match self.hands.perform(effect) {
@@ -71,6 +97,7 @@ impl Core {
                 Then::Exit => return true,
             }
         }
+        self.hands.inherited(legacy);
         false
     }
 
@@ -108,6 +135,8 @@ impl Core {
             biased;
             // Cancel safe: what was pushed stays in the inbox.
             () = self.hands.inbox.filled() => {}
+            // Cancel safe: a ring that nobody waited for is remembered, and so are the reports.
+            () = self.hands.journal.stirred() => {}
             // Cancel safe: it only waits.
             () = alarm => {}
         }

@@ -1,6 +1,7 @@
 //! Does what the engine wants, without ever waiting.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,11 +11,11 @@ use super::accept::Sessions;
 use super::attend::{self, WorkerHandle};
 use super::child::Nursery;
 use super::inbox::Inbox;
+use super::journal::Journal;
 use super::lane::{Lane, Scratch};
 use super::logs::{self, Logs};
 use super::watch::Watch;
 use crate::engine::alphabet::{Effect, Input, Kill, Level, LogAsk, Peer, ScriptSpec};
-use crate::engine::records::Mark;
 use crate::limits;
 use crate::paths::Home;
 use crate::proto::codec;
@@ -36,6 +37,37 @@ pub(super) enum Then {
     Exit,
 }
 
+/// What an input passes on of earlier daemons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Legacy {
+    Nothing,
+    /// All but what their living workers may still write.
+    Rest,
+    /// What the last of them wrote for a script.
+    Of(ScriptName),
+}
+
+impl Legacy {
+    pub(super) fn of(input: &Input) -> Self {
+        if let Input::Recovered(_) = input {
+            Legacy::Rest
+        } else if let Input::Freed { script, .. } = input {
+            Legacy::Of(script.clone())
+        } else {
+            Legacy::Nothing
+        }
+    }
+}
+
+/// Outcome records of earlier daemons' workers, until they are removed.
+#[derive(Debug, Default)]
+pub(super) struct Estate {
+    /// Handed to the engine with what was recovered.
+    pub(super) read: Vec<PathBuf>,
+    /// Handed in when the script's last worker is gone.
+    pub(super) held: HashMap<ScriptName, Vec<PathBuf>>,
+}
+
 /// Everything that effects act on.
 pub(super) struct Hands {
     pub(super) home: Home,
@@ -48,8 +80,9 @@ pub(super) struct Hands {
     pub(super) watch: Watch,
     /// The workers' tasks and the readings of logs.
     pub(super) tasks: JoinSet<()>,
-    /// The last record of this pass.
-    pub(super) journaled: Option<Mark>,
+    pub(super) journal: Journal,
+    /// Outcome records of earlier daemons' workers.
+    pub(super) estate: Estate,
     /// Peers whose outboxes have something new.
     pub(super) unflushed: Vec<(Peer, Rc<Lane>)>,
 }
@@ -70,9 +103,15 @@ impl Hands {
             Effect::Signal { worker, kill } => self.signal(&worker, kill),
             Effect::ReadLog { ask, script, lines } => self.read_log(ask, script.as_ref(), lines),
             Effect::Rescan { look } => self.watch.look(look),
-            // Until there is a journal: taken for safe at once.
-            Effect::Journal { mark, .. } => self.journaled = Some(mark),
-            Effect::DropOutcomes { .. } => {}
+            Effect::Journal {
+                mark,
+                level,
+                record,
+            } => self.journal.append(mark, level, record),
+            Effect::DropOutcomes { worker } => {
+                let record = self.nursery.outcomes(&worker);
+                self.journal.remove(record);
+            }
             Effect::Follow { script, files } => self.watch.follow(&script, files),
             Effect::Note { level, text } => self.logs.note(level, text),
             Effect::Settled { ready, failed } => return Then::Report(Settled { ready, failed }),
@@ -98,6 +137,21 @@ impl Hands {
             if let Err(panic) = ended {
                 let text = format!("a worker's task failed: {panic}; please report it");
                 self.logs.note(Level::Error, text);
+            }
+        }
+    }
+
+    /// The engine has heard of these outcomes, and all that it wants written because of them is with the journal.
+    pub(super) fn inherited(&mut self, legacy: Legacy) {
+        match legacy {
+            Legacy::Nothing => {}
+            Legacy::Rest => {
+                self.journal.settle();
+                self.journal.spend(std::mem::take(&mut self.estate.read));
+            }
+            Legacy::Of(script) => {
+                let records = self.estate.held.remove(&script).unwrap_or_default();
+                self.journal.spend(records);
             }
         }
     }
@@ -184,9 +238,14 @@ impl Hands {
             worker: worker.clone(),
             pid,
         });
+        let record = self.nursery.outcomes(&worker);
         let log = self.logs.of(worker);
-        self.tasks
-            .spawn_local(attendant.run(Rc::clone(&self.inbox), self.scratch.clone(), log));
+        self.tasks.spawn_local(attendant.run(
+            Rc::clone(&self.inbox),
+            self.scratch.clone(),
+            log,
+            record,
+        ));
     }
 
     fn signal(&self, worker: &WorkerId, kill: Kill) {

@@ -1,5 +1,6 @@
 //! From nothing to a daemon that serves, and back.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -17,15 +18,16 @@ use super::child::Nursery;
 use super::claim::{Claim, Released};
 use super::core::Core;
 use super::inbox::Inbox;
+use super::journal::{self, Held};
 use super::lane::Scratch;
-use super::logs;
-use super::perform::{Hands, Settled};
+use super::logs::{self, Logs};
+use super::perform::{Estate, Hands, Settled};
 use super::signals::Signals;
 use super::transcript::Transcript;
 use super::undertaker::{Doubt, Undertaker};
 use super::{StartFailure, systemd, watch};
 use crate::engine::Engine;
-use crate::engine::alphabet::{Identity, Level};
+use crate::engine::alphabet::{Identity, Input, Level};
 use crate::paths::Home;
 use crate::proto::ids::DaemonId;
 use crate::sys;
@@ -91,12 +93,16 @@ async fn serve(
         logs::start(home, options.echo).context("cannot start a thread; see `ulimit -u`")?;
     let inbox = Rc::new(Inbox::default());
     let scratch = Scratch::new();
+    let opened = journal::open(home)?;
+    inbox.push(Input::Recovered(Box::new(opened.recovered)));
     let gate = Gate::open(claim, Rc::clone(&inbox), logs.clone(), scratch.clone())?;
     let (watch, watchman) = watch::start(home, &inbox, &logs);
     logs.note(Level::Info, hello(&identity));
     let doubt = Doubt::default();
     let undertaker = Undertaker::new(home, doubt.clone(), logs.clone());
     let undertaker = undertaker.ok().map(Rc::new);
+    let mut tasks = JoinSet::new();
+    let estate = inherit(opened.held, opened.read, &inbox, &logs, &mut tasks);
     let mut core = Core {
         transcript: Transcript::from_environment(&identity)?,
         born: Instant::now(),
@@ -109,8 +115,9 @@ async fn serve(
             workers: std::collections::HashMap::new(),
             nursery: Nursery::new(home, identity.daemon, doubt)?,
             watch: watch.clone(),
-            tasks: JoinSet::new(),
-            journaled: None,
+            tasks,
+            journal: opened.journal,
+            estate,
             unflushed: Vec::new(),
         },
         engine: Engine::new(identity.clone()),
@@ -142,6 +149,7 @@ async fn serve(
     let core = cores.join_next().await.context("the core was spawned")?;
     let mut hands = core.context("the core failed; please report it")?.hands;
 
+    hands.journal.close();
     systemd::notify("STOPPING=1");
     logs.note(Level::Info, "stopped");
     senses.shutdown().await;
@@ -153,6 +161,34 @@ async fn serve(
     stop.notify_one();
     let released = gates.join_next().await.and_then(Result::ok);
     Ok(released)
+}
+
+/// Waits in the background for the workers of earlier daemons that still run.
+fn inherit(
+    held: Vec<Held>,
+    read: Vec<PathBuf>,
+    inbox: &Rc<Inbox>,
+    logs: &Logs,
+    tasks: &mut JoinSet<()>,
+) -> Estate {
+    let mut estate = Estate {
+        read,
+        held: HashMap::new(),
+    };
+    for held in held {
+        estate
+            .held
+            .insert(held.script.clone(), held.records().to_vec());
+        let (inbox, logs) = (Rc::clone(inbox), logs.clone());
+        tasks.spawn_local(async move {
+            let outcomes = held.wait(|text| logs.note(Level::Warn, text)).await;
+            inbox.push(Input::Freed {
+                script: held.script,
+                outcomes,
+            });
+        });
+    }
+    estate
 }
 
 fn report_of(identity: &Identity, settled: Settled) -> Report {

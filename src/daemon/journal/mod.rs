@@ -40,22 +40,27 @@
 //! |---|---|
 //! | [`table`] | the tables, a row's way there and back |
 //! | [`store`], [`sqlite`] | what is asked of a store; the one that is a file |
-//! | [`syncer`] | the thread that may wait for the disk |
+//! | [`syncer`], [`barrier`] | the thread that may wait for the disk; its sync of the log |
 //! | [`files`] | looks at files before they are opened; the reserve |
+//! | [`predecessors`], [`outcomes`] | workers of earlier daemons, what workers have written |
 //! | [`clock`] | now, this boot |
 
+mod barrier;
 mod clock;
 mod files;
+pub(super) mod outcomes;
+mod predecessors;
 mod sqlite;
 mod store;
 mod syncer;
 mod table;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
 use self::files::Reserve;
+pub(super) use self::predecessors::Held;
 use self::sqlite::{Found, OpenFault, Sqlite};
 use self::store::{Item, Store, Trouble};
 use self::syncer::{Job, Report, Syncer, Treatment};
@@ -63,7 +68,7 @@ use crate::engine::alphabet::Input;
 use crate::engine::records::{FaultKind, JournalFault, Mark, Record, Recovered};
 use crate::limits;
 use crate::options::Durability;
-use crate::paths;
+use crate::paths::Home;
 
 /// The core's side of the journal. `S` is where the records are kept.
 #[derive(Debug)]
@@ -79,6 +84,10 @@ pub(super) struct Journal<S: Store = Sqlite> {
     reserve: Result<(), String>,
     told: Told,
     boot: Boot,
+    /// The last mark that was appended.
+    newest: Mark,
+    /// Outcome records, to be removed when all up to the mark is synced.
+    spent: Vec<(Mark, Vec<PathBuf>)>,
 }
 
 #[derive(Debug)]
@@ -171,11 +180,14 @@ impl<S: Store> Journal<S> {
             reserve: Ok(()),
             told: Told::default(),
             boot: Boot::BeforeOurs,
+            newest: Mark::default(),
+            spent: Vec::new(),
         })
     }
 
     /// Takes a record, to be written with the next [`Journal::commit`]. Marks rise.
     pub(super) fn append(&mut self, mark: Mark, level: Durability, record: Record) {
+        self.newest = mark;
         self.waiting.push(Item {
             mark,
             level,
@@ -190,6 +202,7 @@ impl<S: Store> Journal<S> {
         }
         self.write();
         self.write_boot();
+        self.remove_spent();
         self.tell()
     }
 
@@ -198,6 +211,19 @@ impl<S: Store> Journal<S> {
         if self.boot == Boot::BeforeOurs {
             self.boot = Boot::OursNext;
         }
+    }
+
+    /// The engine knows what stands in these outcome records, and has wanted written what follows from them: once
+    /// that is synced they go.
+    pub(super) fn spend(&mut self, records: Vec<PathBuf>) {
+        if !records.is_empty() {
+            self.spent.push((self.newest, records));
+        }
+    }
+
+    /// Removes an outcome record, some time soon.
+    pub(super) fn remove(&self, record: PathBuf) {
+        self.syncer.give(Job::Remove(vec![record]));
     }
 
     /// Waits until there may be something to tell. Cancel safe.
@@ -300,6 +326,24 @@ impl<S: Store> Journal<S> {
         }
     }
 
+    fn remove_spent(&mut self) {
+        if self.spent.is_empty() {
+            return;
+        }
+        let synced = self.safe.synced;
+        let (safe, rest) = std::mem::take(&mut self.spent)
+            .into_iter()
+            .partition(|(mark, _)| *mark <= synced);
+        self.spent = rest;
+        for (_, records) in safe {
+            self.syncer.give(Job::Remove(records));
+        }
+        // Nobody else may ask for it.
+        if !self.spent.is_empty() && self.asked.0 == 0 && matches!(self.store, Place::Here(_)) {
+            self.ask_for_sync();
+        }
+    }
+
     fn ask_for_sync(&mut self) {
         if self.asked.0 < SYNCS_ASKED {
             self.asked.0 += 1;
@@ -380,12 +424,38 @@ fn fault_of(trouble: &Trouble) -> JournalFault {
     }
 }
 
-/// Opens the journal of `path` and reads what earlier daemons have left in it; one that is damaged is set
-/// aside. Waits for no sync.
+/// A journal that was opened, with all that a start has to know.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) journal: Journal,
+    /// For the engine, before anything else.
+    pub(super) recovered: Recovered,
+    /// Scripts to be waited for.
+    pub(super) held: Vec<Held>,
+    /// Outcome records whose contents are in `recovered`.
+    pub(super) read: Vec<PathBuf>,
+}
+
+/// Opens the home's journal and reads what earlier daemons and their workers have left; a journal that is
+/// damaged is set aside. Waits for no sync.
 ///
 /// # Errors
 /// If it cannot be opened for another reason: which, and what to do.
-pub(super) fn open(path: &Path) -> anyhow::Result<(Journal, Recovered)> {
+pub(super) fn open(home: &Home) -> anyhow::Result<Opened> {
+    let (journal, mut recovered) = open_file(&home.journal(), &home.journal_reserve())?;
+    let found = predecessors::look(home, &recovered.entries)?;
+    recovered.outcomes = found.outcomes;
+    recovered.held = found.held.iter().map(|held| held.script.clone()).collect();
+    Ok(Opened {
+        journal,
+        recovered,
+        held: found.held,
+        read: found.read,
+    })
+}
+
+fn open_file(path: &Path, reserve: &Path) -> anyhow::Result<(Journal, Recovered)> {
+    files::check_file(reserve)?;
     let boot = clock::boot_id();
     let (store, found, warning) = match Sqlite::open(path) {
         Ok((store, found)) => (store, found, None),
@@ -406,9 +476,8 @@ pub(super) fn open(path: &Path) -> anyhow::Result<(Journal, Recovered)> {
         warning,
         ..Recovered::default()
     };
-    let reserve = paths::with_ending(&path.with_extension(""), "reserve");
-    files::check_file(&reserve)?;
-    Ok((Journal::new(store, Reserve::at(reserve))?, recovered))
+    let reserve = Reserve::at(reserve.to_owned());
+    Ok((Journal::new(store, reserve)?, recovered))
 }
 
 fn begin_anew(path: &Path, error: &anyhow::Error) -> anyhow::Result<(Sqlite, Found, String)> {

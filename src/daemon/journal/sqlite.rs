@@ -1,7 +1,6 @@
 //! The journal's file: SQLite in WAL mode. See the module above for why what it does is sound.
 
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -11,7 +10,8 @@ use anyhow::{Context, bail};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
-use super::store::{Barrier, Item, Store, Trouble};
+use super::barrier::Log;
+use super::store::{Item, Store, Trouble};
 use super::table::{self, EndColumns, meta};
 use super::{clock, files};
 use crate::engine::records::{Entry, EntryId, Record, Recorded};
@@ -44,6 +44,7 @@ pub(super) struct Found {
     /// The boot in which it was opened last.
     pub(super) boot: Option<String>,
     /// The daemon before left in order.
+    #[cfg(test)]
     pub(super) clean: bool,
 }
 
@@ -158,6 +159,7 @@ impl Sqlite {
                 .get_meta::<i64>(meta::LOW_WATER)?
                 .map(i64::cast_unsigned),
             boot: self.get_meta(meta::BOOT)?,
+            #[cfg(test)]
             clean,
         })
     }
@@ -392,12 +394,11 @@ impl Store for Sqlite {
     fn barrier(&self) -> Result<Log, Trouble> {
         let open = || -> anyhow::Result<Log> {
             let folder = self.path.parent().unwrap_or(Path::new("/"));
-            Ok(Log {
-                log: files::open_own(&files::beside(&self.path, "-wal"))?,
-                file: Arc::clone(&self.file),
-                folder: File::open(folder)?,
-                first: true,
-            })
+            Ok(Log::new(
+                files::open_own(&files::beside(&self.path, "-wal"))?,
+                Arc::clone(&self.file),
+                File::open(folder)?,
+            ))
         };
         open().map_err(|error| Trouble::Failed(format!("{error:#}")))
     }
@@ -456,37 +457,6 @@ impl Store for Sqlite {
 pub(in crate::daemon) struct Shut {
     path: PathBuf,
     log_bytes: u64,
-}
-
-/// Syncs the log beside SQLite's back.
-#[derive(Debug)]
-pub(in crate::daemon) struct Log {
-    log: File,
-    file: Arc<File>,
-    folder: File,
-    /// The database file, which SQLite made without a sync, and the names of both files are not on the disk yet.
-    first: bool,
-}
-
-impl Barrier for Log {
-    fn sync(&mut self) -> Result<(), Trouble> {
-        let sync = || -> io::Result<()> {
-            if self.first {
-                self.file.sync_all()?;
-                self.folder.sync_all()?;
-            }
-            self.log.sync_data()
-        };
-        match sync() {
-            Ok(()) => {
-                self.first = false;
-                Ok(())
-            }
-            Err(error) => Err(Trouble::Failed(format!(
-                "the system could not write the journal to the disk: {error}"
-            ))),
-        }
-    }
 }
 
 fn trouble(error: rusqlite::Error) -> Trouble {

@@ -3,6 +3,7 @@
 //! It syncs beside the core, which goes on writing; for everything else the core hands it the store and is
 //! without one until it comes back. It decides nothing about requests.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -11,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::files::Reserve;
+use super::outcomes;
 use super::store::{Barrier, Store, Trouble};
 use crate::engine::records::Mark;
 use crate::limits;
@@ -25,6 +27,8 @@ pub(super) enum Job<S> {
     Sync,
     /// Do this to the store, then give it back.
     Treat(S, Treatment),
+    /// Remove these outcome records.
+    Remove(Vec<PathBuf>),
 }
 
 /// Why the store was handed over.
@@ -116,12 +120,6 @@ impl<S: Store> Syncer<S> {
         self.reports.try_recv().ok()
     }
 
-    /// Waits for the next report; for tests without a core.
-    #[cfg(test)]
-    pub(super) fn await_report(&self, most: Duration) -> Option<Report<S>> {
-        self.reports.recv_timeout(most).ok()
-    }
-
     /// Waits until there may be a report. Cancel safe: a ring that nobody waited for is remembered.
     pub(super) async fn stirred(&self) {
         self.shared.bell.notified().await;
@@ -156,6 +154,7 @@ impl<S: Store> Hand<S> {
                         return;
                     }
                 }
+                Ok(Job::Remove(records)) => outcomes::remove(&records),
                 Err(RecvTimeoutError::Timeout) => self.keep_reserve(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -287,6 +286,10 @@ impl<S: Store> Hand<S> {
     fn rest(&mut self, time: Duration) -> Result<(), Over> {
         match self.to_do.recv_timeout(time) {
             Err(RecvTimeoutError::Timeout) | Ok(Job::Sync) => Ok(()),
+            Ok(Job::Remove(records)) => {
+                outcomes::remove(&records);
+                Ok(())
+            }
             Ok(Job::Treat(..)) => {
                 debug_assert!(false, "the core has no store to hand over");
                 Ok(())

@@ -11,8 +11,13 @@ use super::model::Life;
 use crate::daemon::journal::files::{Reserve, beside};
 use crate::daemon::journal::sqlite::Sqlite;
 use crate::daemon::journal::store::Store;
-use crate::daemon::journal::{self, clock};
+use crate::daemon::journal::{self, Journal, clock};
+use crate::engine::records::Recovered;
 use crate::limits;
+
+fn open(path: &Path) -> anyhow::Result<(Journal, Recovered)> {
+    journal::open_file(path, &path.with_file_name("journal.reserve"))
+}
 
 const VICTIM: &[u8] = b"somebody's file";
 
@@ -45,7 +50,7 @@ fn what_is_planted_at_the_journals_paths_is_refused_and_left_as_it_is() {
             fs::write(&victim, VICTIM).expect("a file");
             fs::set_permissions(&victim, fs::Permissions::from_mode(0o644)).expect("its mode");
             plant(kind, &folder.path().join(name), &victim);
-            let opened = journal::open(&folder.path().join("journal.db"));
+            let opened = open(&folder.path().join("journal.db"));
             let text = format!("{:#}", opened.err().expect("it is refused"));
             assert!(text.contains(name), "{kind} at {name}: {text}");
             assert!(text.contains("move it away"), "{kind} at {name}: {text}");
@@ -78,7 +83,7 @@ fn a_damaged_journal_is_set_aside_and_no_id_of_before_is_run() {
         fill(&path);
         harm(damage, &path);
         let before = clock::unix_ms();
-        let (journal, recovered) = journal::open(&path).expect("it goes on");
+        let (journal, recovered) = open(&path).expect("it goes on");
         let warning = recovered.warning.unwrap_or_else(|| panic!("{damage}"));
         assert!(
             warning.contains("journal.db.damaged-"),
@@ -87,7 +92,7 @@ fn a_damaged_journal_is_set_aside_and_no_id_of_before_is_run() {
         assert!(recovered.entries.is_empty());
         assert!(recovered.low_water.is_some_and(|mark| mark >= before));
         drop(journal);
-        let (_journal, recovered) = journal::open(&path).expect("the new one is sound");
+        let (_journal, recovered) = open(&path).expect("the new one is sound");
         assert_eq!(recovered.warning, None);
         assert!(recovered.low_water.is_some_and(|mark| mark >= before));
     }
@@ -131,7 +136,7 @@ fn only_the_newest_damaged_journals_are_kept() {
     for _ in 0..limits::JOURNALS_SET_ASIDE + 2 {
         fill(&path);
         harm("header", &path);
-        drop(journal::open(&path).expect("it goes on"));
+        drop(open(&path).expect("it goes on"));
     }
     let kept = fs::read_dir(folder.path())
         .expect("a folder")
@@ -151,7 +156,7 @@ fn the_journal_of_a_later_version_is_left_alone() {
         .execute("UPDATE meta SET value = 99 WHERE name = 'schema'", [])
         .expect("a row");
     drop(other);
-    let text = format!("{:#}", journal::open(&path).err().expect("it is refused"));
+    let text = format!("{:#}", open(&path).err().expect("it is refused"));
     assert!(text.contains("later moonkeep"), "{text}");
 }
 

@@ -128,7 +128,7 @@ fn a_life_at_random_is_read_back_whole_after_checkpoints_and_openings() {
 fn a_journal_of_another_boot_says_so_until_this_one_has_settled() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("journal.db");
-    let reopened = || journal::open(&path).expect("a journal");
+    let reopened = || journal::open_file(&path, &folder.path().join("reserve")).expect("a journal");
     let (mut first, recovered) = reopened();
     assert_eq!(recovered.rebooted_unix_ms, None, "it is new");
     first.settle();
