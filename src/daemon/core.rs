@@ -39,10 +39,6 @@ impl Core {
                 self.hands.flush();
                 return;
             }
-            if self.journal(now, &mut report) {
-                self.hands.flush();
-                return;
-            }
             self.hands.flush();
             if let Some(transcript) = &mut self.transcript {
                 transcript.flush();
@@ -98,17 +94,6 @@ impl Core {
             }
         }
         self.hands.inherited(legacy);
-        false
-    }
-
-    /// Says of this pass's records that they are safe, and does what that sets free. `true`: it is over.
-    fn journal(&mut self, now: Moment, report: &mut impl FnMut(Settled)) -> bool {
-        while let Some(mark) = self.hands.journaled.take() {
-            let (written, synced) = (mark, mark);
-            if self.step(now, Input::Journaled { written, synced }, report) {
-                return true;
-            }
-        }
         false
     }
 
