@@ -24,6 +24,8 @@ mod harness;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod journal;
+#[cfg(test)]
 mod lanes;
 #[cfg(test)]
 mod life;
