@@ -11,7 +11,8 @@ use rustix::process::Signal;
 
 use crate::harness::{BINARY, Home, Line, installed, kill, rounds, wait_for, wait_until};
 
-const STARTING: &str = "Daemon startup already in progress. Wait a moment and try again.";
+pub(crate) const STARTING: &str =
+    "Daemon startup already in progress. Wait a moment and try again.";
 
 /// A script that serves at once, so that a start has something to start.
 const SCRIPT: &str = "require('moonkeep').handle('x', function() return 1 end)";
@@ -51,7 +52,7 @@ fn of_forty_that_start_at_once_one_serves_and_each_other_is_told_why() {
 }
 
 /// The child, if it still runs; else what it said is added to `told`.
-fn still_runs(mut child: Child, told: &mut Vec<(Option<i32>, String)>) -> Option<Child> {
+pub(crate) fn still_runs(mut child: Child, told: &mut Vec<(Option<i32>, String)>) -> Option<Child> {
     if child.try_wait().expect("our own child").is_none() {
         return Some(child);
     }
@@ -61,7 +62,7 @@ fn still_runs(mut child: Child, told: &mut Vec<(Option<i32>, String)>) -> Option
     None
 }
 
-fn leave(mut daemon: Child) {
+pub(crate) fn leave(mut daemon: Child) {
     kill(pid_of(&daemon), Signal::TERM);
     let status = wait_for("the daemon leaves", || {
         daemon.try_wait().expect("our own child")
@@ -102,14 +103,14 @@ fn a_recycled_pid_and_every_kind_of_debris_neither_stop_a_start_nor_harm_the_inn
     innocent.wait().expect("our own child");
 }
 
-fn plant_files(home: &Home, text: &str) {
+pub(crate) fn plant_files(home: &Home, text: &str) {
     private_folder(&home.runtime());
     fs::write(home.pid_file(), text).expect("planted");
     fs::write(home.socket(), text).expect("planted");
     home.write("state/daemon.lock", text);
 }
 
-fn plant_others(home: &Home, kind: &str) {
+pub(crate) fn plant_others(home: &Home, kind: &str) {
     private_folder(&home.runtime());
     let victim = home.write("victim", "precious");
     let lock = home.path("state/daemon.lock");

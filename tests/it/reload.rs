@@ -18,7 +18,7 @@ fn revision(number: u64) -> String {
 
 /// How editors and deployments save.
 #[derive(Clone, Copy, Debug)]
-enum Style {
+pub(crate) enum Style {
     InPlace,
     Rename,
     /// The old file becomes `NAME~`, the new one is written.
@@ -29,7 +29,7 @@ enum Style {
     Anew,
 }
 
-const STYLES: [Style; 5] = [
+pub(crate) const STYLES: [Style; 5] = [
     Style::InPlace,
     Style::Rename,
     Style::Backup,
@@ -37,7 +37,7 @@ const STYLES: [Style; 5] = [
     Style::Anew,
 ];
 
-fn save(home: &Home, style: Style, text: &str) {
+pub(crate) fn save(home: &Home, style: Style, text: &str) {
     let place = home.path("scripts/r.lua");
     let is_link = fs::symlink_metadata(&place).is_ok_and(|facts| facts.is_symlink());
     if is_link && !matches!(style, Style::LinkSwap) {

@@ -19,6 +19,7 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_moonkeep");
 pub(crate) struct Home {
     folder: TempDir,
     debris: AtomicBool,
+    kept_if_failed: bool,
 }
 
 impl Home {
@@ -28,6 +29,7 @@ impl Home {
         let home = Home {
             folder,
             debris: AtomicBool::new(false),
+            kept_if_failed: false,
         };
         for private in [home.runtime_base(), home.user(), home.temporary()] {
             fs::create_dir(&private).expect("a fresh folder");
@@ -36,6 +38,12 @@ impl Home {
         home.write("moonkeep.toml", "");
         fs::create_dir(home.path("scripts")).expect("a fresh folder");
         home
+    }
+
+    /// If the test fails, the folder stays, and its place is said.
+    pub(crate) fn kept_if_failed(mut self) -> Self {
+        self.kept_if_failed = true;
+        self
     }
 
     /// Adds `scripts/NAME`; not executable.
@@ -202,6 +210,10 @@ impl Drop for Home {
             .filter(|file| fs::symlink_metadata(file).is_ok())
             .collect();
         if std::thread::panicking() {
+            if self.kept_if_failed {
+                self.folder.disable_cleanup(true);
+                eprintln!("the home of the failed run: {}", self.root().display());
+            }
             return;
         }
         assert!(left.is_empty(), "processes were left behind: {left:?}");

@@ -19,6 +19,14 @@ pub(crate) struct Process {
     pub(crate) state: char,
 }
 
+impl Process {
+    /// Its parent; `None` once it is gone.
+    pub(crate) fn parent(&self) -> Option<i32> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
+        stat.rsplit(") ").next()?.split(' ').nth(1)?.parse().ok()
+    }
+}
+
 /// Everything that names `folder` in its environment or arguments.
 pub(crate) fn of(folder: &Path) -> Vec<Process> {
     let needle = folder.as_os_str().as_encoded_bytes();

@@ -59,6 +59,12 @@ pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     wait_for(what, || holds().then_some(()));
 }
 
+/// As [`wait_until`], with a limit of its own.
+#[track_caller]
+pub(crate) fn wait_until_within(limit: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    wait_for_within(limit, what, || holds().then_some(()));
+}
+
 /// Whether the long versions of tests were asked for (`MOONKEEP_LONG=1`).
 pub(crate) fn long() -> bool {
     std::env::var_os("MOONKEEP_LONG").is_some_and(|value| value == "1")

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::PATIENCE;
 
-/// A program to run, with an environment of its own: only `PATH`, `LANG` and what [`Program::env`] adds.
+/// A program to run, with an environment of its own: only `PATH`, `LANG`, `MOONKEEP_WEAKEN` and
+/// what [`Program::env`] adds.
 pub(crate) struct Program {
     command: Command,
     input: Option<Vec<u8>>,
@@ -23,6 +24,10 @@ impl Program {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("LANG", "C.UTF-8");
+        // A weakened build has to be weak in every process; others do not look.
+        if let Some(weakening) = std::env::var_os("MOONKEEP_WEAKEN") {
+            command.env("MOONKEEP_WEAKEN", weakening);
+        }
         Program {
             command,
             input: None,
