@@ -297,6 +297,7 @@ fn tree(folder: &Path) -> Vec<String> {
 fn odd_names_on_the_wire_and_in_commands_never_become_a_path() {
     let home = Home::new()
         .script("r.lua", &revision(1))
+        .file("logs/scripts/r.log", "")
         .file("canary.log", "secret\n")
         .file("logs/canary.log", "secret\n")
         .file("canary", "secret\n");
