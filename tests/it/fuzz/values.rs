@@ -288,7 +288,6 @@ fn setup(random: &mut Random) -> Setup {
         handover: random.maybe(json),
         outcomes: path(random),
         lock: path(random),
-        confinement: moonkeep::proto::messages::Confinement::default(),
     }
 }
 
