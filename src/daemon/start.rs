@@ -31,6 +31,7 @@ use crate::engine::alphabet::{Identity, Input, Level};
 use crate::paths::Home;
 use crate::proto::ids::DaemonId;
 use crate::sys;
+use crate::weakenings::Weakened;
 
 /// Threads that read files at the same time.
 const READERS: usize = 4;
@@ -93,6 +94,7 @@ async fn serve(
         logs::start(home, options.echo).context("cannot start a thread; see `ulimit -u`")?;
     let inbox = Rc::new(Inbox::default());
     let scratch = Scratch::new();
+    let weakened = Weakened::from_environment().map_err(anyhow::Error::msg)?;
     let opened = journal::open(home)?;
     inbox.push(Input::Recovered(Box::new(opened.recovered)));
     let gate = Gate::open(claim, Rc::clone(&inbox), logs.clone(), scratch.clone())?;
@@ -103,7 +105,7 @@ async fn serve(
     let undertaker = undertaker.ok().map(Rc::new);
     let mut tasks = JoinSet::new();
     let estate = inherit(opened.held, opened.read, &inbox, &logs, &mut tasks);
-    let mut core = Core {
+    let core = Core {
         transcript: Transcript::from_environment(&identity)?,
         born: Instant::now(),
         hands: Hands {
@@ -120,7 +122,7 @@ async fn serve(
             estate,
             unflushed: Vec::new(),
         },
-        engine: Engine::new(identity.clone()),
+        engine: Engine::new(identity.clone()).weakened(weakened),
     };
     let stop = Rc::new(Notify::new());
     let mut gates = JoinSet::new();
@@ -132,22 +134,7 @@ async fn serve(
         senses.spawn_local(undertaker.run());
     }
 
-    let mut on_ready = Some(options.on_ready);
-    let report = move |settled: Settled| {
-        if let Some(on_ready) = on_ready.take() {
-            on_ready(&report_of(&identity, settled));
-            systemd::notify("READY=1");
-        }
-    };
-    // A task like the lanes, not the future that the runtime blocks on: that one is polled only after a look
-    // at the kernel's events, which would cost a system call for every batch.
-    let mut cores = JoinSet::new();
-    cores.spawn_local(async move {
-        core.run(report).await;
-        core
-    });
-    let core = cores.join_next().await.context("the core was spawned")?;
-    let mut hands = core.context("the core failed; please report it")?.hands;
+    let mut hands = run_to_its_end(core, reporter(identity, options.on_ready)).await?;
 
     hands.journal.close();
     systemd::notify("STOPPING=1");
@@ -161,6 +148,32 @@ async fn serve(
     stop.notify_one();
     let released = gates.join_next().await.and_then(Result::ok);
     Ok(released)
+}
+
+/// Tells, once, that every script has settled.
+fn reporter(identity: Identity, on_ready: Box<dyn FnOnce(&Report)>) -> impl FnMut(Settled) {
+    let mut on_ready = Some(on_ready);
+    move |settled| {
+        if let Some(on_ready) = on_ready.take() {
+            on_ready(&report_of(&identity, settled));
+            systemd::notify("READY=1");
+        }
+    }
+}
+
+/// Runs the core, in a task like the lanes, not in the future that the runtime blocks on: that one is polled only
+/// after a look at the kernel's events, which would cost a system call for every batch.
+async fn run_to_its_end(
+    mut core: Core,
+    report: impl FnMut(Settled) + 'static,
+) -> anyhow::Result<Hands> {
+    let mut cores = JoinSet::new();
+    cores.spawn_local(async move {
+        core.run(report).await;
+        core.hands
+    });
+    let hands = cores.join_next().await.context("the core was spawned")?;
+    hands.context("the core failed; please report it")
 }
 
 /// Waits in the background for the workers of earlier daemons that still run.

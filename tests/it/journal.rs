@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::harness::{Daemon, Home, Line, installed, rounds, wait_for, wait_until};
+use super::harness::{Daemon, Home, Line, installed, kill, rounds, wait_for, wait_until};
 
 /// `hit` leaves a line in a file; `hold` does too, once there is a file `go`; `look` has no effect.
 fn script(durability: &str) -> String {
@@ -304,6 +304,33 @@ fn on_a_full_disk_ends_are_recorded_new_commands_are_refused_and_it_passes_witho
     drop(small);
 }
 
+// an old worker that does not go is ended, and what it ran is unknown.
+#[test]
+fn an_old_worker_that_does_not_go_is_killed_and_what_it_ran_is_unknown() {
+    if rounds(0, 1) == 0 {
+        eprintln!("skipped: waits longer than a worker's grace; MOONKEEP_LONG=1 runs it");
+        return;
+    }
+    let home = Home::new().script("t.lua", &script("process"));
+    let daemon = home.up();
+    let mut line = home.connect();
+    let runs = Uuid::now_v7();
+    send(&mut line, runs, "hold", 1);
+    wait_until("it runs", || state(&home, "began").exists());
+    let worker = home.script_status("t")["pid"].as_i64().expect("a pid");
+    let worker = i32::try_from(worker).expect("a pid");
+    daemon.kill();
+    // Not before: the kernel wakes what is stopped when its parent dies.
+    kill(worker, Signal::STOP);
+    let (_daemon, mut line) = serving(&home);
+    let answer = ask(&mut line, runs, "hold", 1);
+    assert_eq!(answer["error"]["code"], "outcome_unknown", "{answer}");
+    assert_eq!(ask(&mut line, Uuid::now_v7(), "hit", 2)["status"], "ok");
+    assert_eq!(hits(&home), ["2"]);
+    let again = ask(&mut line, runs, "hold", 1);
+    assert_eq!(again["error"], answer["error"], "it stays unknown");
+}
+
 // T3
 #[test]
 fn a_link_at_the_journals_place_is_refused_in_words_and_not_followed() {
@@ -354,7 +381,7 @@ impl Trace {
 
 impl Drop for Trace {
     fn drop(&mut self) {
-        super::harness::kill(i32::try_from(self.0.id()).expect("a pid"), Signal::INT);
+        kill(i32::try_from(self.0.id()).expect("a pid"), Signal::INT);
         let _ = self.0.wait();
     }
 }
@@ -395,6 +422,84 @@ fn a_disk_that_takes_its_time_makes_only_those_wait_who_asked_for_it() {
     let p99 = times[times.len() * 99 / 100];
     println!("{} pings, p99 {p99:?}", times.len());
     assert!(p99 < Duration::from_millis(20), "{p99:?}");
+}
+
+/// What a line of `strace -y` does to the journal: `w` or `s`, and to which file.
+fn operation(line: &str) -> Option<(char, &'static str, u64)> {
+    let kind = match line.split('(').next()?.rsplit(' ').next()? {
+        "pwrite64" => 'w',
+        "fdatasync" | "fsync" => 's',
+        _ => return None,
+    };
+    let file = if line.contains("/journal.db-wal>") {
+        "log"
+    } else if line.contains("/journal.db>") {
+        "database"
+    } else {
+        return None;
+    };
+    let offset = line.split(')').next()?.rsplit(", ").next()?;
+    Some((kind, file, offset.parse().unwrap_or(0)))
+}
+
+// A checkpoint in the order that survives a power loss at each of its steps.
+#[test]
+fn a_checkpoint_syncs_the_log_then_the_database_then_the_logs_new_header() {
+    if !installed("strace", "a_checkpoint_syncs") {
+        return;
+    }
+    let home = Home::new().script("t.lua", &script("process"));
+    let daemon = home.up();
+    let trace = home.path("trace");
+    let output = trace.to_str().expect("a path of ours");
+    let only = "trace=pwrite64,fdatasync,fsync";
+    let traced = Trace::attach(&daemon, &["-y", "-s", "0", "-e", only, "-o", output]);
+    let mut line = home.connect();
+    let text = "x".repeat(30_000);
+    let seen = || {
+        let text = fs::read_to_string(&trace).unwrap_or_default();
+        let all: Vec<_> = text.lines().filter_map(operation).collect();
+        let copied = all.iter().position(|one| one.1 == "database")?;
+        // The header, its sync, the first frame, its sync.
+        let begun = all[copied..]
+            .iter()
+            .position(|one| *one == ('w', "log", 0))?;
+        (all.len() > copied + begun + 8).then_some((all, copied, begun))
+    };
+    let (all, copied, begun) = wait_for("the log is long enough", || {
+        for _ in 0..20 {
+            line.send_json(&json!({
+                "request_id": Uuid::now_v7().to_string(), "command": "call", "script": "t",
+                "handler": "hit", "params": { "n": 1, "text": text },
+            }));
+        }
+        let mut answered = 0;
+        while answered < 20 {
+            let answer = line.recv_json();
+            answered += usize::from(answer["status"] == "ok");
+        }
+        seen()
+    });
+    drop(traced);
+    assert_eq!(
+        all[copied - 1].0,
+        's',
+        "the log is synced before it is copied"
+    );
+    assert_eq!(all[copied - 1].1, "log");
+    let before = &all[copied..copied + begun];
+    assert!(before.iter().all(|one| one.1 == "database"), "{before:?}");
+    assert_eq!(before.last().expect("not empty").0, 's', "{before:?}");
+    let after: Vec<_> = all[copied + begun..].iter().take(6).collect();
+    assert_eq!(after[1].0, 's', "the header is synced first: {after:?}");
+    assert_eq!((after[2].0, after[2].1), ('w', "log"), "{after:?}");
+    let synced_again = after[3..].iter().any(|one| one.0 == 's');
+    assert!(synced_again, "the frame is synced: {after:?}");
+    let first = &all[..copied - 1];
+    assert!(
+        first.iter().all(|one| one.0 == 'w'),
+        "nothing is synced for process"
+    );
 }
 
 // A sync that fails: told, then repaired.

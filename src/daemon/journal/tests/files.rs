@@ -51,7 +51,7 @@ fn what_is_planted_at_the_journals_paths_is_refused_and_left_as_it_is() {
             fs::set_permissions(&victim, fs::Permissions::from_mode(0o644)).expect("its mode");
             plant(kind, &folder.path().join(name), &victim);
             let opened = open(&folder.path().join("journal.db"));
-            let text = format!("{:#}", opened.err().expect("it is refused"));
+            let text = format!("{:#}", opened.expect_err("it is refused"));
             assert!(text.contains(name), "{kind} at {name}: {text}");
             assert!(text.contains("move it away"), "{kind} at {name}: {text}");
             assert_eq!(fs::read(&victim).expect("it is there"), VICTIM);
@@ -156,7 +156,7 @@ fn the_journal_of_a_later_version_is_left_alone() {
         .execute("UPDATE meta SET value = 99 WHERE name = 'schema'", [])
         .expect("a row");
     drop(other);
-    let text = format!("{:#}", open(&path).err().expect("it is refused"));
+    let text = format!("{:#}", open(&path).expect_err("it is refused"));
     assert!(text.contains("later moonkeep"), "{text}");
 }
 
