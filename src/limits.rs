@@ -243,6 +243,8 @@ pub const EXIT_GRACE: Duration = Duration::from_secs(5);
 pub const SWEEP: Duration = Duration::from_secs(1);
 /// Between two looks at what is left of it. Each reaches what the last one has orphaned.
 pub const SWEEP_AGAIN: Duration = Duration::from_millis(2);
+/// Processes and threads that a script may have at one time, where the system counts them for us.
+pub const WORKER_PROCESSES: u32 = 4_096;
 /// Descendants that are killed in one go, before anything else has its turn.
 pub const VICTIMS_AT_ONCE: usize = 1_024;
 /// Between two notes about answers that nobody waits for.

@@ -16,6 +16,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use anyhow::Context;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
+use super::cgroup::{Cgroups, Enclosure};
 use super::undertaker::{Doubt, KEEP_VARIABLE};
 use crate::descendants::Own;
 use crate::engine::alphabet::{Exit, Kill, ScriptKind, ScriptSpec};
@@ -37,6 +38,7 @@ pub(super) struct Process {
     child: Child,
     pid: Pid,
     keep_children: bool,
+    enclosure: Option<Enclosure>,
     /// Until it is buried.
     _own: Own,
 }
@@ -59,6 +61,7 @@ pub(super) struct Nursery {
     socket: PathBuf,
     program: PathBuf,
     doubt: Doubt,
+    cgroups: Option<Cgroups>,
 }
 
 impl Nursery {
@@ -72,6 +75,7 @@ impl Nursery {
             program: std::env::current_exe()
                 .context("the system does not say where this program is; is /proc mounted?")?,
             doubt,
+            cgroups: Cgroups::find(daemon),
         })
     }
 
@@ -108,10 +112,16 @@ impl Nursery {
         let child = command.spawn().context(
             "cannot start a process for it; see `ulimit -u` and `ulimit -n`, or free memory",
         )?;
-        if spec.settings.keep_children {
+        let keep_children = spec.settings.keep_children;
+        let (mut process, ends) =
+            Process::adopt(child, keep_children).context("cannot watch its process")?;
+        if keep_children {
             self.doubt.raise();
+        } else if let Some(cgroups) = &self.cgroups {
+            // It waits for its setup and has no children yet, so none is left outside.
+            process.enclosure = cgroups.enclose(worker, process.id());
         }
-        Process::adopt(child, spec.settings.keep_children).context("cannot watch its process")
+        Ok((process, ends))
     }
 
     /// Where a worker writes down what it began and how that ended.
@@ -226,6 +236,7 @@ impl Process {
                     child,
                     pid,
                     keep_children,
+                    enclosure: None,
                     _own: own,
                 },
                 ends,
@@ -251,6 +262,10 @@ impl Process {
     pub(super) fn bury(mut self) -> Exit {
         if !self.keep_children {
             signal(self.pid, Kill::Kill);
+        }
+        if let Some(enclosure) = &self.enclosure {
+            // If the system is too old for it, the undertaker does it.
+            let _too_old = enclosure.kill();
         }
         match self.child.wait() {
             Ok(status) => exit_of(status),

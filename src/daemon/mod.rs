@@ -10,7 +10,7 @@
 //! | [`claim`] | the lock, the socket's place, the pid file |
 //! | [`accept`], [`session`] | the clients' connections |
 //! | [`child`], [`attend`] | the workers' processes |
-//! | [`undertaker`] | what they leave behind |
+//! | [`undertaker`], [`cgroup`] | what they leave behind |
 //! | [`lane`], [`outbox`] | what waits for a peer |
 //! | [`bell`] | one task waits, others ring |
 //! | [`watch`], [`ledger`] | what changed in the home |
@@ -21,6 +21,7 @@
 mod accept;
 mod attend;
 mod bell;
+mod cgroup;
 mod child;
 pub mod claim;
 mod core;

@@ -3,3 +3,13 @@
 mod resources_clients;
 mod resources_files;
 mod resources_processes;
+
+/// By how much a time may exceed its figure. The figures hold for an optimised build on a machine of its own, which
+/// is what long runs are for; usually the build is slow, and the machine busy with other tests.
+fn leeway() -> u32 {
+    if crate::harness::long() && !cfg!(debug_assertions) {
+        1
+    } else {
+        5
+    }
+}
