@@ -29,9 +29,9 @@ pub(super) fn too_many_sessions() -> Refusal {
 pub(super) fn may_not_control(script: Option<&ScriptName>) -> Refusal {
     let message = match script {
         Some(script) => format!(
-            "denied: a process of the script {script} may not start, stop, reload or evaluate scripts, nor end the daemon; if it should, write below [script.{script}] in moonkeep.toml: allow_control = true"
+            "a process of the script {script} may not start, stop, reload or evaluate scripts, nor end the daemon; if it should, write below [script.{script}] in moonkeep.toml: allow_control = true"
         ),
-        None => "denied: the process that asked has ended, or its script has, so nobody knows whose it is; wait for the answer before you close the connection".to_owned(),
+        None => "the process that asked is a script's and nobody knows whose any more, or it has ended; keep it below its script, and wait for the answer".to_owned(),
     };
     Refusal::new(ErrorCode::Denied, message)
 }

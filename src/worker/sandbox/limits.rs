@@ -1,9 +1,12 @@
-//! Resource limits of a confined worker, and the mode of the files that it makes.
+//! Resource limits of a confined worker, what is left of root's privileges, and the mode of the files that it makes.
 
 use std::time::Duration;
 
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs,
+};
 
 use crate::limits;
 use crate::sys;
@@ -21,6 +24,27 @@ pub(super) fn apply(memory: Option<u64>) {
             memory.saturating_add(limits::WORKER_DATA_BYTES),
         );
         renew_cpu();
+    }
+}
+
+/// What a root's script keeps of being root: its access to files, which Landlock bounds, and to its own programs. Of
+/// the others, one alone (CAP_PERFMON) opens the environment of every process to whoever may read `/proc`.
+pub(super) fn give_up_privileges() {
+    let kept = CapabilitySet::DAC_OVERRIDE
+        | CapabilitySet::DAC_READ_SEARCH
+        | CapabilitySet::KILL
+        | CapabilitySet::SETUID
+        | CapabilitySet::SETGID;
+    // Never fails for this process; with it, a program of a root's gains nothing back.
+    let _set = set_no_new_privs(true);
+    if let Ok(before) = capabilities(None) {
+        let after = CapabilitySets {
+            effective: before.effective & kept,
+            permitted: before.permitted & kept,
+            inheritable: CapabilitySet::empty(),
+        };
+        // Fewer are always granted.
+        let _granted = set_capabilities(None, after);
     }
 }
 

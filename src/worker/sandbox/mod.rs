@@ -1,7 +1,7 @@
 //! What the kernel keeps a worker from: applied once, in the main thread, before anything of a script is read and
 //! before any other thread exists. What is given up here never comes back.
 //!
-//! Order: resource limits, Landlock (files, TCP ports, signals), seccomp (system calls). [`Grants`] says what is
+//! Order: resource limits, privileges, Landlock (files, TCP ports, signals), seccomp (system calls). [`Grants`] says what is
 //! granted; here it becomes rules. Never decides what a script may do, and never widens a grant.
 
 use std::path::Path;
@@ -94,6 +94,7 @@ pub(super) fn confine_for(
         });
     }
     limits::apply(memory.filter(|_| grants.runnable().is_empty()));
+    limits::give_up_privileges();
     let landlock = if confinement.landlock {
         landlock::apply(&grants)
     } else {

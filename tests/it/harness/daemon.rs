@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::{Home, Line, leftovers, wait_for, wait_until};
+use super::{Home, Line, Program, leftovers, wait_for, wait_until};
 
 /// How long a daemon may take to leave after SIGTERM before the test counts it as hung.
 const TO_LEAVE: Duration = Duration::from_secs(20);
@@ -25,7 +25,13 @@ impl<'home> Daemon<'home> {
     /// Starts it and waits until it serves and every script has settled.
     #[track_caller]
     pub(super) fn start(home: &'home Home) -> Self {
-        let mut daemon = Daemon::spawn(home);
+        Daemon::start_by(home, home.moonkeep(&["up"]))
+    }
+
+    /// As [`Daemon::start`], by this command line.
+    #[track_caller]
+    pub(super) fn start_by(home: &'home Home, program: Program) -> Self {
+        let mut daemon = Daemon::spawn_by(home, program);
         wait_until("the daemon serves", || {
             daemon.assert_alive();
             Line::try_connect(&home.socket()).is_ok()
@@ -44,11 +50,15 @@ impl<'home> Daemon<'home> {
     /// Starts it and does not wait.
     #[track_caller]
     pub(crate) fn spawn(home: &'home Home) -> Self {
+        Daemon::spawn_by(home, home.moonkeep(&["up"]))
+    }
+
+    #[track_caller]
+    fn spawn_by(home: &'home Home, program: Program) -> Self {
         let output = |name: &str| {
             File::create(home.user().join(name)).expect("a file for the daemon's output")
         };
-        let child = home
-            .moonkeep(&["up"])
+        let child = program
             .into_command()
             .stdin(Stdio::null())
             .stdout(output("up.out"))

@@ -167,6 +167,12 @@ impl Home {
         Daemon::start(self)
     }
 
+    /// As [`Home::up`], by this command line.
+    #[track_caller]
+    pub(crate) fn up_by(&self, program: Program) -> Daemon<'_> {
+        Daemon::start_by(self, program)
+    }
+
     /// A raw client.
     #[track_caller]
     pub(crate) fn connect(&self) -> Line {

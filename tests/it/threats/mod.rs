@@ -13,3 +13,6 @@ fn leeway() -> u32 {
         5
     }
 }
+mod sandbox_control;
+mod sandbox_kernel;
+mod sandbox_lua;
