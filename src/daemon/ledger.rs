@@ -27,6 +27,9 @@ struct Entry {
     told: Told,
     /// Hash of each file that its newest worker has loaded. `None`: it found none there, or it was told to be gone.
     followed: Contents,
+    /// Files that a change was told for, with their hashes then. If a worker says of one that nothing is there, it may
+    /// not see what we see, and the same hash is no news any more: it would be reloaded without end.
+    insisted: BTreeMap<PathBuf, String>,
     /// Whether the last look already missed something; only what is missed twice is gone.
     missed: bool,
 }
@@ -115,9 +118,8 @@ impl Ledger {
             },
             Some(_) | None => spec.path.clone(),
         };
-        let followed = self
-            .scripts
-            .remove(&spec.name)
+        let before = self.scripts.remove(&spec.name);
+        let (followed, insisted) = before
             .map(|entry| entry.refreshed(contents))
             .unwrap_or_default();
         self.scripts.insert(
@@ -125,6 +127,7 @@ impl Ledger {
             Entry {
                 told,
                 followed,
+                insisted,
                 missed: false,
             },
         );
@@ -143,6 +146,7 @@ impl Ledger {
                 hash: String::new(),
             },
             followed: Contents::new(),
+            insisted: BTreeMap::new(),
             missed: false,
         });
         entry.missed = false;
@@ -192,6 +196,7 @@ impl Entry {
                 // Followed since the contents were read: the next look has it.
                 None => {}
                 Some(now) if now == loaded => {}
+                Some(Some(hash)) if loaded.is_none() && self.insisted.get(path) == Some(hash) => {}
                 Some(Some(_)) => return Difference::Changed(path.clone()),
                 Some(None) => difference = Difference::Missing,
             }
@@ -204,13 +209,17 @@ impl Entry {
         self.followed.keys().find(gone).cloned().unwrap_or_default()
     }
 
-    /// The followed files as they are now: they are told with this change, not again with the next look.
-    fn refreshed(self, contents: &Contents) -> Contents {
+    /// The followed files as they are now: they are told with this change, not again with the next look. And what is
+    /// there of them.
+    fn refreshed(self, contents: &Contents) -> (Contents, BTreeMap<PathBuf, String>) {
         let now = |(path, loaded)| {
             let hash = contents.get(&path).cloned().unwrap_or(loaded);
             (path, hash)
         };
-        self.followed.into_iter().map(now).collect()
+        let followed: Contents = self.followed.into_iter().map(now).collect();
+        let there = |(path, hash): (&PathBuf, &Option<String>)| Some((path.clone(), hash.clone()?));
+        let insisted = followed.iter().filter_map(there).collect();
+        (followed, insisted)
     }
 }
 

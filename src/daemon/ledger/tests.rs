@@ -206,3 +206,28 @@ fn a_faulty_configuration_is_told_when_it_begins_and_when_it_ends() {
     assert_eq!(told(Some("line 3")), None);
     assert_eq!(told(None), Some(None));
 }
+
+/// A worker that may not see a file says that none is there, generation after generation.
+#[test]
+fn a_file_that_only_the_daemon_sees_leads_to_one_reload_for_each_of_its_contents() {
+    let mut ledger = Ledger::default();
+    let look =
+        |ledger: &mut Ledger, hash| tell(ledger, vec![script("a", "1")], &[("lib/m.lua", hash)]);
+    look(&mut ledger, None);
+    loads(&mut ledger, "a", &[("lib/m.lua", "")]);
+    assert_eq!(look(&mut ledger, None), NOTHING);
+    for hash in ["m1", "m2"] {
+        assert_eq!(look(&mut ledger, Some(hash)), ["+a lib/m.lua"]);
+        for _generation in 0..5 {
+            loads(&mut ledger, "a", &[("lib/m.lua", "")]);
+            assert_eq!(
+                look(&mut ledger, Some(hash)),
+                NOTHING,
+                "{hash} again and again"
+            );
+        }
+    }
+    loads(&mut ledger, "a", &[("lib/m.lua", "m2")]);
+    assert_eq!(look(&mut ledger, Some("m2")), NOTHING);
+    assert_eq!(look(&mut ledger, Some("m1")), ["+a lib/m.lua"]);
+}
