@@ -148,7 +148,8 @@ fn print(output: &Output, args: &Args, report: &Report, took: Duration) -> Resul
     // By itself a warning fails no test run: nobody would keep a red build for it.
     let warning_fails = args.fail_on.is_some_and(|state| state <= State::Warning);
     let now = jiff::Timestamp::now();
-    let text = match args.format(output) {
+    let format = args.format(output);
+    let text = match format {
         Format::Text => {
             let style = Style {
                 color: output.colors(),
@@ -171,7 +172,12 @@ fn print(output: &Output, args: &Args, report: &Report, took: Duration) -> Resul
         Format::Nagios => nagios::render(report),
         Format::Prometheus => prometheus::render(report, now.as_duration().as_secs_f64()),
     };
-    output.line(text.trim_end_matches('\n'))
+    let text = text.trim_end_matches('\n');
+    match format {
+        Format::Text => output.line(text),
+        Format::Json => output.json_text(text),
+        Format::Junit | Format::Tap | Format::Nagios | Format::Prometheus => output.data(text),
+    }
 }
 
 /// A progress bar on stderr, for people; it comes only when the checks take their time.

@@ -121,7 +121,16 @@ impl Output {
     /// One JSON document on one line.
     pub(crate) fn json(&self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string(value).expect("our own types serialize");
-        write_out(&[text.as_bytes(), b"\n"])
+        self.json_text(&text)
+    }
+
+    /// JSON that is written already. On a terminal what would steer it stands as JSON's own escapes: the value is the same.
+    pub(crate) fn json_text(&self, text: &str) -> Result<(), Failure> {
+        if self.stdout.terminal {
+            write_out(&[escape_json(text).as_bytes(), b"\n"])
+        } else {
+            write_out(&[text.as_bytes(), b"\n"])
+        }
     }
 
     /// As [`Output::data`] would print it, for the middle of a line.
@@ -242,6 +251,23 @@ pub(crate) fn escape(text: &str, colors: bool) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Makes a JSON text harmless for a terminal. Outside of strings JSON has nothing that is harmful.
+fn escape_json(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_harmful(c) {
+            // Each of them is one unit of UTF-16.
+            out.push_str(&format!("\\u{:04x}", c as u32));
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
 fn push_shown(out: &mut String, c: char) {
     match c {
         c if !is_harmful(c) => out.push(c),
@@ -282,39 +308,4 @@ fn color_sequence(text: &str) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn what_steers_a_terminal_is_shown_instead() {
-        // T8
-        for (text, shown) in [
-            ("plain\ttext\n", "plain\ttext\n"),
-            ("\u{1b}[31mred\u{1b}[0m", "^[[31mred^[[0m"),
-            ("\u{1b}]52;c;aGk=\u{7}", "^[]52;c;aGk=^G"),
-            ("\u{9b}31m", "\\u{9b}31m"),
-            ("a\rb\u{8}\u{0}\u{7f}", "a^Mb^H^@^?"),
-            ("\u{202e}evil", "\\u{202e}evil"),
-            ("line\u{2028}", "line\\u{2028}"),
-            ("héllo ✓", "héllo ✓"),
-        ] {
-            assert_eq!(escape(text, false), shown);
-        }
-    }
-
-    #[test]
-    fn with_colours_only_colours_pass() {
-        assert_eq!(escape("\u{1b}[1;31mx", true), "\u{1b}[1;31mx\u{1b}[0m");
-        assert_eq!(escape("\u{1b}[2Jx", true), "^[[2Jx");
-        assert_eq!(escape("\u{1b}[31", true), "^[[31");
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_harmful_is_left(text in any::<String>()) {
-            prop_assert!(!escape(&text, false).chars().any(is_harmful));
-        }
-    }
-}
+mod tests;

@@ -1,9 +1,10 @@
 //! From the bytes that a process writes to records: one record, one line, whatever the bytes are.
 //!
-//! A script's log line is `TIME [NAME#GENERATION] TEXT`, the daemon's own `TIME LEVEL TEXT`; TIME is UTC
-//! with milliseconds. In TEXT control characters, marks that turn the direction of writing, line
-//! separators of Unicode and invalid UTF-8 stand as `\x1b` or `\u{2028}`, so that no text can look like
-//! another record or move a terminal's cursor. A backslash stands for itself.
+//! A script's log line is `TIME [NAME#GENERATION] TEXT`, the daemon's own `TIME LEVEL TEXT`, its further lines
+//! `TIME LEVEL | TEXT`; TIME is UTC with milliseconds. In TEXT control characters, marks that turn the direction of
+//! writing, line separators of Unicode and invalid UTF-8 stand as `\x1b` or `\u{2028}`, so that no text can look
+//! like another record or move a terminal's cursor. A backslash stands for itself, but as `\x5c` where it would read
+//! as the beginning of such an escape: what was printed can be told from its record.
 
 use std::fmt::Write as _;
 
@@ -25,14 +26,18 @@ pub(super) fn escape(text: &[u8], beyond: usize, out: &mut Vec<u8>) {
 }
 
 fn is_plain(byte: u8) -> bool {
-    matches!(byte, b'\t' | b' '..=b'~')
+    matches!(byte, b'\t' | b' '..=b'~') && byte != b'\\'
 }
 
 fn escape_slowly(text: &[u8], out: &mut Vec<u8>) {
     let mut shown = String::with_capacity(text.len() + 16);
     for chunk in text.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            push(&mut shown, character);
+        for (at, character) in chunk.valid().char_indices() {
+            if reads_as_escape(&chunk.valid()[at..]) {
+                shown.push_str("\\x5c");
+            } else {
+                push(&mut shown, character);
+            }
         }
         for byte in chunk.invalid() {
             // Writing to a string cannot fail.
@@ -40,6 +45,14 @@ fn escape_slowly(text: &[u8], out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(shown.as_bytes());
+}
+
+fn reads_as_escape(text: &str) -> bool {
+    match text.as_bytes() {
+        [b'\\', b'x', high, low, ..] => high.is_ascii_hexdigit() && low.is_ascii_hexdigit(),
+        [b'\\', b'u', b'{', ..] => true,
+        _ => false,
+    }
 }
 
 fn push(shown: &mut String, character: char) {
@@ -53,6 +66,7 @@ fn push(shown: &mut String, character: char) {
         | '\u{2029}'
         | '\u{200e}'
         | '\u{200f}'
+        | '\u{61c}'
         | '\u{202a}'..='\u{202e}'
         | '\u{2066}'..='\u{2069}' => write!(shown, "\\u{{{code:x}}}"),
         _ => shown.write_char(character),
@@ -157,5 +171,92 @@ mod tests {
             assert_eq!(lines_of(&[before, after]), whole, "cut at {at}");
         }
         assert_eq!(whole.len(), 4);
+    }
+
+    /// The bytes that a record's text stands for: a reader of its own.
+    fn read(text: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            let hex = |digits: Option<&str>| u32::from_str_radix(digits?, 16).ok();
+            let brace = rest
+                .strip_prefix("\\u{")
+                .and_then(|rest| rest.split_once('}'));
+            let byte = rest.strip_prefix("\\x").and_then(|rest| hex(rest.get(..2)));
+            if let Some((code, after)) = brace {
+                let character = char::from_u32(hex(Some(code)).unwrap()).unwrap();
+                out.extend_from_slice(character.to_string().as_bytes());
+                rest = after;
+            } else if let Some(byte) = byte {
+                out.push(byte as u8);
+                rest = &rest[4..];
+            } else {
+                out.extend_from_slice(first.to_string().as_bytes());
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+        out
+    }
+
+    // T7: 10^5 lines, 10^6 with MOONKEEP_LONG=1.
+    #[test]
+    fn each_printed_line_is_one_record_that_says_exactly_what_was_printed() {
+        const PARTS: &[&str] = &[
+            "a",
+            "\\",
+            "\\x1b",
+            "\\x",
+            "\\u{2028}",
+            "\\u{",
+            "x41",
+            "u{61}",
+            "\u{1b}[2J",
+            "\r",
+            "\0",
+            "\t",
+            "\u{7f}",
+            "\u{85}",
+            "\u{2028}",
+            "\u{2029}",
+            "\u{202e}",
+            "\u{61c}",
+            "\u{e4}",
+            "\u{1f600}",
+            "2026-11-21T00:00:00.000Z ERROR ",
+            "[other#1] ",
+            " [5 more bytes cut]",
+        ];
+        let mut state = 88_172_645_463_325_252_u64;
+        let mut next = |end: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 11) as usize % end
+        };
+        let rounds = if std::env::var_os("MOONKEEP_LONG").is_some() {
+            1_000_000
+        } else {
+            100_000
+        };
+        for _ in 0..rounds {
+            let mut line = Vec::new();
+            for _ in 0..next(6) {
+                line.extend_from_slice(PARTS[next(PARTS.len())].as_bytes());
+                if next(8) == 0 {
+                    line.push(next(256) as u8);
+                }
+            }
+            line.retain(|byte| *byte != b'\n');
+            let record = escaped(&line);
+            assert!(
+                !record.chars().any(|c| c.is_control() && c != '\t'),
+                "{record:?}"
+            );
+            assert!(
+                !record.contains(['\u{2028}', '\u{2029}', '\u{202e}', '\u{61c}']),
+                "{record:?}"
+            );
+            assert_eq!(read(&record), line, "{record:?}");
+        }
     }
 }

@@ -83,8 +83,10 @@ impl Writer {
 
     fn note(&mut self, level: Level, text: &str) {
         let time = now();
-        for line in text.lines() {
-            let start = format!("{time} {} ", level_word(level));
+        // A text of several lines may hold a script's words: only its first line looks like a record.
+        for (number, line) in text.lines().enumerate() {
+            let more = if number == 0 { "" } else { "| " };
+            let start = format!("{time} {} {more}", level_word(level));
             self.records.extend_from_slice(start.as_bytes());
             record::escape(line.as_bytes(), 0, &mut self.records);
             self.records.push(b'\n');

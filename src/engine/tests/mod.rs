@@ -6,6 +6,7 @@
 )]
 
 mod driver;
+mod forgery;
 mod lives;
 mod promises;
 mod routing;

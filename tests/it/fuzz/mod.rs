@@ -10,6 +10,7 @@ mod config;
 mod inputs;
 mod json_suite;
 mod lua;
+mod outcomes;
 mod random;
 mod streams;
 mod values;
