@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::accept::Gate;
 use super::child::Nursery;
 use super::claim::{Claim, Released};
-use super::core::Core;
+use super::core::{Core, Laggard};
 use super::inbox::Inbox;
 use super::journal::{self, Held};
 use super::lane::Scratch;
@@ -123,6 +123,7 @@ async fn serve(
             unflushed: Vec::new(),
         },
         engine: Engine::new(identity.clone()).weakened(weakened),
+        laggard: Laggard::new(weakened),
     };
     let stop = Rc::new(Notify::new());
     let mut gates = JoinSet::new();
