@@ -246,7 +246,7 @@ pub const SWEEP_AGAIN: Duration = Duration::from_millis(2);
 /// Processes and threads that a script may have at one time, where the system counts them for us.
 pub const WORKER_PROCESSES: u32 = 4_096;
 /// Descendants that are killed in one go, before anything else has its turn.
-pub const VICTIMS_AT_ONCE: usize = 1_024;
+pub const VICTIMS_AT_ONCE: usize = 256;
 /// Between two notes about answers that nobody waits for.
 pub const NOTE_EVERY: Duration = Duration::from_secs(10);
 

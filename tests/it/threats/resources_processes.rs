@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::XattrFlags;
 use rustix::process::Signal;
+use serde_json::json;
 
 use super::leeway;
 use crate::harness::{Home, Line, kill, rounds, wait_for, wait_for_within, wait_until};
@@ -271,4 +272,59 @@ fn a_fork_bomb_leaves_the_daemon_prompt_and_is_gone_when_its_script_ends() {
     let late = pings[pings.len() * 99 / 100];
     eprintln!("{} pings, p99 {late:?}", pings.len());
     assert!(late < leeway() * PING, "a ping took {late:?}");
+}
+
+/// Leaves orphans that live and orphans that die, and runs programs whose ends it wants to know.
+const LUA: &str = r#"
+-- /// moonkeep
+-- allow.run = ["setsid", "sleep", "true", "sh"]
+-- ///
+local moonkeep = require "moonkeep"
+local process = require "moonkeep.process"
+moonkeep.handle("hide", function()
+  process.run { "setsid", "-f", "sleep", "61" }
+  return os.execute("setsid -f true")
+end)
+moonkeep.handle("code", function(request)
+  local result = process.run { "sh", "-c", "exit " .. request.params.code }
+  local _, _, code = os.execute("sh -c 'exit " .. request.params.code .. "'")
+  return { result.code, code }
+end, { delivery = "query" })
+"#;
+
+// T13: the worker reaps what its programs orphan, and nothing that somebody waits for.
+#[test]
+fn a_lua_worker_reaps_orphans_only_and_ends_them_with_itself() {
+    let home = Home::new().script("lua.lua", LUA);
+    let _daemon = home.up();
+    let mut line = home.connect();
+    for _ in 0..3 {
+        assert_eq!(line.call("lua", "hide", json!({})), true);
+    }
+    for number in 0..rounds(60, 600) {
+        line.send_json(&json!({
+            "request_id": number, "command": "call", "script": "lua", "handler": "code",
+            "params": { "code": number % 50 + 1 },
+        }));
+    }
+    for _ in 0..rounds(60, 600) {
+        let answer = line.recv_json();
+        let code = answer["request_id"].as_u64().expect("a number") % 50 + 1;
+        assert_eq!(answer["result"], json!([code, code]), "{answer}");
+    }
+    let pid = home.script_status("lua")["pid"].as_i64().expect("a pid");
+    wait_until("only the living are left", || {
+        let path = format!("/proc/{pid}/task/{pid}/children");
+        let children = fs::read_to_string(path).expect("the worker lives");
+        children.split_whitespace().count() == 3
+    });
+    let hidden = || {
+        home.processes()
+            .iter()
+            .filter(|process| process.arguments.contains("sleep 61"))
+            .count()
+    };
+    assert_eq!(hidden(), 3);
+    home.run(&["stop", "lua"]).ok();
+    wait_for_within(GONE, "they end with it", || (hidden() == 0).then_some(()));
 }
