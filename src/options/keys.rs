@@ -193,7 +193,7 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "keep_children",
         default: || "false".into(),
-        doc: "`true`: helper processes that the script has started live on when its worker ends. Else the whole process group is killed.",
+        doc: "`true`: helper processes that the script has started live on when its worker ends. Else all of them are killed, also those that have left its process group or session.",
         example: "keep_children = true",
         set: |settings, value| value::boolean(value).map(|flag| settings.keep_children = flag),
     },
