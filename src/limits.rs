@@ -11,6 +11,8 @@ pub const LINE_BYTES: usize = 1024 * 1024;
 pub const REQUEST_ID_BYTES: usize = 128;
 /// Longest name of a script, in bytes. It becomes a file name with suffixes.
 pub const SCRIPT_NAME_BYTES: usize = 64;
+/// Longest name of a user of this machine, in bytes: what the system itself takes.
+pub const USER_NAME_BYTES: usize = 32;
 /// Longest name of a handler or an event, in bytes.
 pub const HANDLER_NAME_BYTES: usize = 128;
 /// Deepest nesting of JSON that is read or written. serde_json's own limit is 128.

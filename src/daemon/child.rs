@@ -18,12 +18,13 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
 use super::cgroup::{Cgroups, Enclosure};
 use super::undertaker::{Doubt, KEEP_VARIABLE};
+use super::user;
 use crate::descendants::Own;
 use crate::engine::alphabet::{Exit, Kill, ScriptKind, ScriptSpec};
 use crate::options::Protocol;
 use crate::paths::{self, HOME_VARIABLE, Home};
 use crate::proto::ids::{DaemonId, WorkerId};
-use crate::proto::messages::{Confinement, Json, SandboxMode, Setup};
+use crate::proto::messages::{Confinement, Json, RunAs, SandboxMode, Setup};
 use crate::worker::ROLE;
 
 /// Variables that every worker gets, if the daemon has them. Nothing else passes by itself: tokens of
@@ -87,10 +88,14 @@ impl Nursery {
         &self,
         worker: &WorkerId,
         spec: &ScriptSpec,
-    ) -> anyhow::Result<(Process, Ends)> {
+    ) -> anyhow::Result<(Process, Ends, Option<RunAs>)> {
         let state = self.home.script_state(worker.script.as_str());
         paths::make_private(&state)
             .with_context(|| format!("cannot create the script's folder {}", state.display()))?;
+        let other = spec.settings.user.as_deref().map(user::find).transpose()?;
+        if let Some(other) = &other {
+            user::open_folders(&self.home, &state, &other.run_as)?;
+        }
         let mut command = Command::new(self.program());
         command
             .arg0("moonkeep")
@@ -101,7 +106,7 @@ impl Nursery {
         }
         command
             .env_clear()
-            .envs(self.environment(worker, spec))
+            .envs(self.environment(worker, spec, other.as_ref()))
             .current_dir(self.home.root())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -121,7 +126,7 @@ impl Nursery {
             // It waits for its setup and has no children yet, so none is left outside.
             process.enclosure = cgroups.enclose(worker, process.id());
         }
-        Ok((process, ends))
+        Ok((process, ends, other.map(|other| other.run_as)))
     }
 
     /// Where a worker writes down what it began and how that ended.
@@ -135,6 +140,7 @@ impl Nursery {
         worker: &WorkerId,
         spec: &ScriptSpec,
         handover: Option<Json>,
+        user: Option<RunAs>,
     ) -> Setup {
         Setup {
             script: worker.script.clone(),
@@ -152,6 +158,7 @@ impl Nursery {
             encoding: spec.settings.encoder,
             legacy: spec.settings.protocol == Protocol::Legacy,
             handover,
+            user,
             outcomes: self.outcomes(worker),
             lock: self.home.script_lock(worker.script.as_str()),
             confinement: Confinement {
@@ -176,7 +183,12 @@ impl Nursery {
         if same { &self.program } else { kernel_holds }
     }
 
-    fn environment(&self, worker: &WorkerId, spec: &ScriptSpec) -> BTreeMap<OsString, OsString> {
+    fn environment(
+        &self,
+        worker: &WorkerId,
+        spec: &ScriptSpec,
+        other: Option<&user::Other>,
+    ) -> BTreeMap<OsString, OsString> {
         let passes = |name: &OsString| {
             name.to_str().is_some_and(|name| {
                 PASSED.contains(&name)
@@ -192,6 +204,10 @@ impl Nursery {
         let mut variables: BTreeMap<OsString, OsString> = std::env::vars_os()
             .filter(|(name, _)| passes(name))
             .collect();
+        if let Some(user::Other { run_as, folder }) = other {
+            variables.insert("USER".into(), run_as.name.clone().into());
+            variables.insert("HOME".into(), folder.clone().into());
+        }
         for (name, value) in &spec.settings.env {
             variables.insert(name.into(), value.into());
         }

@@ -40,6 +40,7 @@ mod start;
 mod systemd;
 pub mod transcript;
 mod undertaker;
+mod user;
 mod watch;
 
 pub use claim::{ClaimError as StartFailure, Holder, Stale, clean_stale, holder, locate};

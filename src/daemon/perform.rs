@@ -207,12 +207,12 @@ impl Hands {
         let born = self
             .nursery
             .spawn(&worker, spec)
-            .and_then(|(process, pipes)| {
+            .and_then(|(process, pipes, user)| {
                 let pid = process.id();
                 let (handle, attendant) = attend::attend(worker.clone(), process, pipes)?;
-                Ok((pid, handle, attendant))
+                Ok((pid, handle, attendant, user))
             });
-        let (pid, handle, attendant) = match born {
+        let (pid, handle, attendant, user) = match born {
             Ok(born) => born,
             Err(error) => {
                 self.inbox.push(Input::SpawnFailed {
@@ -222,7 +222,7 @@ impl Hands {
                 return;
             }
         };
-        let setup = self.nursery.setup(&worker, spec, handover);
+        let setup = self.nursery.setup(&worker, spec, handover, user);
         let message = ToWorker::Setup(Box::new(setup));
         self.workers.insert(worker.clone(), handle);
         // Not the engine's message, so its cost is none of the engine's credit.

@@ -239,6 +239,7 @@ fn identity(home: &Home, daemon: DaemonId) -> Identity {
         socket: home.runtime().socket(),
         seed: daemon.0.as_u64_pair().1,
         started_unix_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
+        is_roots: rustix::process::geteuid().is_root(),
     }
 }
 

@@ -47,6 +47,9 @@ pub struct Identity {
     pub seed: u64,
     /// Milliseconds since 1970 at the engine's moment 0: ids (UUIDv7) carry wall time.
     pub started_unix_ms: u64,
+    /// The daemon is root's: scripts without a `user` of their own are too.
+    #[serde(default)]
+    pub is_roots: bool,
 }
 
 /// Who a line goes to or comes from.

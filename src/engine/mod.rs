@@ -306,6 +306,19 @@ impl Engine {
     }
 
     /// What an operator should know beyond the scripts' states.
+    fn warning_of_root(&self) -> Option<String> {
+        let roots = |script: &&scripts::Script| {
+            let spec = script.spec.as_ref();
+            spec.is_some_and(|spec| spec.settings.user.is_none())
+        };
+        let count = self.scripts.values().filter(roots).count();
+        (self.identity.is_roots && count > 0).then(|| {
+            format!(
+                "the daemon runs as root, and so do {count} scripts; name another user for them at the top of moonkeep.toml, such as: user = \"nobody\""
+            )
+        })
+    }
+
     fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> = self.config_fault.iter().cloned().collect();
         warnings.extend(self.journal.warning.clone());
@@ -314,6 +327,7 @@ impl Engine {
             let fault = script.fault.as_ref()?;
             Some(format!("{}: {fault}", script.name))
         }));
+        warnings.extend(self.warning_of_root());
         warnings
     }
 

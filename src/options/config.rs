@@ -13,6 +13,8 @@ use crate::proto::ids::ScriptName;
 pub struct Config {
     /// A client command may start the daemon, if none runs.
     pub autostart: bool,
+    /// Whom the scripts of a daemon of root's run as.
+    pub user: Option<String>,
     scripts: BTreeMap<ScriptName, Section>,
     checks: BTreeMap<String, CheckSection>,
 }
@@ -41,6 +43,13 @@ pub(super) const TOP: &[(&str, &str, &str, &str)] = &[
         "`true`: a command that needs the daemon starts it, if none runs.",
     ),
     (
+        "user",
+        "",
+        "user = \"nobody\"",
+        "A daemon of root's runs its scripts as this user of `/etc/passwd`, with that user's own group and no other. \
+         The home and its scripts must be readable for that user, and stay root's own.",
+    ),
+    (
         "script",
         "",
         "[script.greeter]",
@@ -67,6 +76,11 @@ impl Config {
                     config.autostart = value::boolean(&entry.value)
                         .map_err(|why| Fault::new(entry.line, format!("autostart: {why}")))?;
                 }
+                "user" => {
+                    let user = value::user(&entry.value)
+                        .map_err(|why| Fault::new(entry.line, format!("user: {why}")))?;
+                    config.user = Some(user);
+                }
                 "script" => config.scripts = scripts(&entry)?,
                 "check" => config.checks = checks(&entry)?,
                 other => return Err(Fault::new(entry.line, unknown(other))),
@@ -75,8 +89,9 @@ impl Config {
         Ok(config)
     }
 
-    /// Applies `[script.NAME]`, if there is one.
+    /// Applies `user`, and `[script.NAME]` if there is one.
     pub fn apply(&self, name: &ScriptName, settings: &mut Settings) {
+        settings.user.clone_from(&self.user);
         if let Some(section) = self.scripts.get(name) {
             let applied = keys::apply(&section.entries, settings);
             debug_assert!(applied.is_ok(), "sections are checked when they are read");
@@ -198,6 +213,18 @@ mod tests {
             (
                 "autostrat = true",
                 "line 1: unknown key \"autostrat\"; did you mean \"autostart\"?",
+            ),
+            (
+                "user = \"a b\"",
+                "line 1: user: expected a name of /etc/passwd, such as \"nobody\", found \"a b\"",
+            ),
+            (
+                "user = \"\"",
+                "line 1: user: expected a name of /etc/passwd, such as \"nobody\", found \"\"",
+            ),
+            (
+                "[script.a]\nuser = \"nobody\"",
+                "line 2: the key \"user\" belongs to the home: put it at the top of moonkeep.toml",
             ),
             (
                 "autostart = 1",

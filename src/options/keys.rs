@@ -337,6 +337,11 @@ fn set(name: &str, entry: &Entry, settings: &mut Settings) -> Result<(), Fault> 
         return (key.set)(settings, &entry.value)
             .map_err(|why| fault(format!("{name}: {why}; write for example: {}", key.example)));
     }
+    if name == "user" {
+        return Err(fault(
+            "the key \"user\" belongs to the home: put it at the top of moonkeep.toml".to_owned(),
+        ));
+    }
     if let Some((_, instead)) = LATER.iter().find(|(later, _)| *later == name) {
         return Err(fault(format!(
             "the key \"{name}\" is not supported yet: {instead}"

@@ -45,6 +45,9 @@ pub struct Settings {
     pub env: BTreeMap<String, String>,
     pub args: Vec<String>,
     pub allow: Allow,
+    /// Whom it runs as, if not as the daemon's user. The home's `moonkeep.toml` alone says it.
+    #[serde(default)]
+    pub user: Option<String>,
     /// `None`: on for Lua scripts, off for executables.
     pub sandbox: Option<SandboxMode>,
     /// Its processes may start, stop, reload and evaluate scripts, and end the daemon.
@@ -75,6 +78,7 @@ impl Default for Settings {
             env: BTreeMap::new(),
             args: Vec::new(),
             allow: Allow::default(),
+            user: None,
             sandbox: None,
             allow_control: false,
             memory_bytes: limits::LUA_MEMORY,

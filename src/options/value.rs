@@ -5,6 +5,7 @@ use std::time::Duration;
 use toml::Value;
 
 use super::Rate;
+use crate::limits;
 
 /// What was expected, for error texts.
 const DURATION: &str = "a time such as \"500ms\", \"5s\", \"1m30s\", or a number of seconds";
@@ -176,6 +177,19 @@ pub(super) fn boolean(value: &Value) -> Result<bool, String> {
     value
         .as_bool()
         .ok_or_else(|| expected("true or false", value))
+}
+
+/// A user's name, as `useradd` takes it.
+pub(super) fn user(value: &Value) -> Result<String, String> {
+    let fits = |text: &&str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+        (1..=limits::USER_NAME_BYTES).contains(&text.len())
+            && !text.starts_with('-')
+            && text.bytes().all(plain)
+    };
+    let name = value.as_str().filter(fits);
+    name.map(str::to_owned)
+        .ok_or_else(|| expected("a name of /etc/passwd, such as \"nobody\"", value))
 }
 
 /// One word of a closed set.

@@ -26,6 +26,7 @@ mod records;
 mod sandbox;
 mod serving;
 mod stage;
+mod user;
 
 use pipes::Pipes;
 use records::Records;
@@ -76,10 +77,9 @@ fn start() -> anyhow::Result<u8> {
             Ok(records) => Rc::new(records),
             Err(error) => return Ok(not_started(&setup, pipes, &error, INTERNAL).await),
         };
-        let confined = match sandbox::confine(&setup) {
+        let confined = match restrict(&setup) {
             Ok(confined) => confined,
-            Err(why) => {
-                let error = anyhow::Error::msg(why);
+            Err(error) => {
                 return Ok(not_started(&setup, pipes, &error, INTERNAL).await);
             }
         };
@@ -116,6 +116,14 @@ fn adopt(brood: &mut Option<Rc<Descendants>>, keeps_children: bool) -> JoinSet<(
         });
     }
     reaping
+}
+
+/// Gives up what the script is not to have, for good.
+fn restrict(setup: &Setup) -> anyhow::Result<Confined> {
+    if let Some(user) = &setup.user {
+        user::become_user(user)?;
+    }
+    sandbox::confine(setup).map_err(anyhow::Error::msg)
 }
 
 async fn serve(

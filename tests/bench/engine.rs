@@ -60,6 +60,7 @@ fn engine(delivery: Delivery) -> Engine {
         socket: "/socket".into(),
         seed: 1,
         started_unix_ms: 0,
+        is_roots: false,
     });
     let spec = Arc::new(ScriptSpec {
         name: script(),

@@ -22,6 +22,7 @@ pub(super) fn identity() -> Identity {
         socket: PathBuf::from("/run/lab/daemon.sock"),
         seed: 7,
         started_unix_ms: 1_760_000_000_000,
+        is_roots: false,
     }
 }
 

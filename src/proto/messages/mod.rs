@@ -16,8 +16,8 @@ use serde_json::value::RawValue;
 use super::ids::{ClientId, RequestId, ScriptName};
 
 pub use worker::{
-    Allow, Confinement, Delivery, Dispatch, FromWorker, Handler, LoadedFile, Notice, Sandbox,
-    SandboxLevel, SandboxMode, Setup, ToWorker, Work,
+    Allow, Confinement, Delivery, Dispatch, FromWorker, Handler, LoadedFile, Notice, RunAs,
+    Sandbox, SandboxLevel, SandboxMode, Setup, ToWorker, Work,
 };
 
 /// One line of valid JSON. Cheap to clone; never parsed where it only passes through.

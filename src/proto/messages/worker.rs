@@ -150,6 +150,9 @@ pub struct Setup {
     pub outcomes: PathBuf,
     /// The file on which it holds a shared lock for as long as it lives.
     pub lock: PathBuf,
+    /// Whom it becomes before it loads anything.
+    #[serde(default)]
+    pub user: Option<RunAs>,
     /// What the process may do, beyond what every worker may.
     #[serde(default)]
     pub confinement: Confinement,
@@ -233,6 +236,14 @@ impl SandboxLevel {
             SandboxLevel::Off => "off",
         }
     }
+}
+
+/// A user of this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunAs {
+    pub name: String,
+    pub uid: u32,
+    pub gid: u32,
 }
 
 /// What comes from a worker.

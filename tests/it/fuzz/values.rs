@@ -283,6 +283,7 @@ fn setup(random: &mut Random) -> Setup {
         keep_children: random.once_in(2),
         files: random.next(),
         encoding: encoding(random),
+        user: None,
         confinement: moonkeep::proto::messages::Confinement::default(),
         legacy: random.once_in(2),
         handover: random.maybe(json),

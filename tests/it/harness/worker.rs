@@ -53,6 +53,7 @@ pub(crate) fn setup(home: &Home, file: &str) -> Setup {
         handover: None,
         outcomes: home.path(&format!("state/outcomes/{name}.1.test")),
         lock: home.path(&format!("state/scripts/{name}.lock")),
+        user: None,
         confinement: Default::default(),
     }
 }

@@ -53,6 +53,11 @@ fn setup() -> Setup {
         handover: Some(Json::parse("{\"n\":[1]}").unwrap()),
         outcomes: PathBuf::from("/home/state/outcomes/s.x.3"),
         lock: PathBuf::from("/home/state/scripts/s.lock"),
+        user: Some(RunAs {
+            name: "nobody".into(),
+            uid: 65_534,
+            gid: 65_534,
+        }),
         confinement: Confinement {
             mode: SandboxMode::Required,
             landlock: true,
