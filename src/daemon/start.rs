@@ -70,6 +70,7 @@ pub fn run(home: &Home, options: RunOptions) -> Result<(), StartFailure> {
     let daemon = DaemonId(Uuid::now_v7());
     let claim = Claim::take(home, daemon)?;
     raise_descriptor_limit();
+    leave_no_core();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(READERS)
@@ -251,6 +252,16 @@ fn hello(identity: &Identity) -> String {
         identity.pid,
         identity.daemon
     )
+}
+
+/// What is in our memory, and in that of the workers, who inherit it, never lies in a file.
+fn leave_no_core() {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    // Lowering is always granted.
+    let _granted = setrlimit(Resource::Core, none);
 }
 
 /// As many open files as we may have: each session and each worker takes some.

@@ -1,5 +1,6 @@
 //! Threats: what hostile scripts, clients and users try, and what holds.
 
+mod places;
 mod resources_clients;
 mod resources_files;
 mod resources_processes;
@@ -16,3 +17,4 @@ fn leeway() -> u32 {
 mod sandbox_control;
 mod sandbox_kernel;
 mod sandbox_lua;
+mod users;
