@@ -4,6 +4,7 @@
 //! same hops ([`floor`]). The program plays the floor's two processes itself, when started with their names.
 //! A peer that is not installed is skipped with a line.
 
+mod durable;
 mod engine;
 mod floor;
 mod idle;
@@ -31,6 +32,7 @@ const GROUPS: &[Group] = &[
     ("engine", engine::run),
     ("round trip: sequential pipelined clients", throughput::run),
     ("pushed commands of a script", throughput::pushed),
+    ("durable: once process power", durable::run),
     ("start status spawn crash", life::start),
     ("save reload", life::save),
     ("memory size", idle::memory),

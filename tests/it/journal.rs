@@ -134,7 +134,7 @@ fn a_daemon_that_dies_leaves_its_requests_to_the_next(durability: &str, wait_for
     });
 }
 
-// R-012, FI-1
+// R-008, FI-1
 #[test]
 fn what_ended_ran_and_waited_is_replayed_read_and_resumed_after_the_old_worker_has_left() {
     a_daemon_that_dies_leaves_its_requests_to_the_next("process", true);
@@ -257,7 +257,7 @@ impl Drop for Small {
     }
 }
 
-// FI-11, S-19
+// FI-11
 #[test]
 fn on_a_full_disk_ends_are_recorded_new_commands_are_refused_and_it_passes_without_a_restart() {
     let two = script("process").replace("concurrency = 1", "concurrency = 2");
@@ -304,7 +304,7 @@ fn on_a_full_disk_ends_are_recorded_new_commands_are_refused_and_it_passes_witho
     drop(small);
 }
 
-// an old worker that does not go is ended, and what it ran is unknown.
+// an old worker that does not go is ended, and what it ran is unknown.
 #[test]
 fn an_old_worker_that_does_not_go_is_killed_and_what_it_ran_is_unknown() {
     if rounds(0, 1) == 0 {

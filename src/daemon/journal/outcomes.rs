@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -32,28 +32,51 @@ pub(in crate::daemon) fn read(path: &Path) -> Outcomes {
 
 /// See [`read`].
 pub(super) fn look(path: &Path) -> Found {
-    let Ok((bytes, whole)) = contents(path) else {
-        return Found::default();
-    };
-    let (header, mut outcomes) = outcome::parse(&bytes);
-    outcomes.complete &= whole;
-    Found { header, outcomes }
+    look_within(path, limits::OUTCOME_BYTES)
 }
 
-/// The bytes of a plain file, and whether they are all of it. Follows no link, waits for no FIFO.
-fn contents(path: &Path) -> io::Result<(Vec<u8>, bool)> {
+/// Of a longer record than `most` only the head and the end are read: what began before that end is not known.
+pub(super) fn look_within(path: &Path, most: u64) -> Found {
+    let read = || -> io::Result<Found> {
+        let file = open(path)?;
+        let beyond = file.metadata()?.len().saturating_sub(most);
+        let (header, outcomes) = outcome::parse(&bytes(&file, beyond, most)?);
+        if beyond == 0 {
+            return Ok(Found { header, outcomes });
+        }
+        let (header, _) = outcome::parse(&bytes(&file, 0, HEAD_BYTES)?);
+        Ok(Found {
+            header,
+            outcomes: Outcomes {
+                complete: false,
+                ..outcomes
+            },
+        })
+    };
+    read().unwrap_or_default()
+}
+
+/// Enough for the first line.
+const HEAD_BYTES: u64 = 128;
+
+/// Follows no link, waits for no FIFO.
+fn open(path: &Path) -> io::Result<File> {
     let file = File::options()
         .read(true)
         .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
         .open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::from(io::ErrorKind::InvalidInput)),
     }
+}
+
+/// A piece of a file. Where it begins within a line, that line is none of ours.
+fn bytes(mut file: &File, from: u64, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.take(limits::OUTCOME_BYTES + 1)
-        .read_to_end(&mut bytes)?;
-    let whole = bytes.len() as u64 <= limits::OUTCOME_BYTES;
-    Ok((bytes, whole))
+    file.seek(SeekFrom::Start(from))?;
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Removes records. One that stays is in nobody's way: the next start removes it.
@@ -63,12 +86,15 @@ pub(in crate::daemon) fn remove(paths: &[PathBuf]) {
     }
 }
 
-/// The records that lie in the folder, by script. Of more than [`limits::OUTCOME_FILES`] the oldest are removed
-/// unread, and so is what has no name of ours and is old.
+/// The records that lie in the folder, by script. Of more than `most` the oldest are removed unread, and so is what
+/// has no name of ours and is old.
 ///
 /// # Errors
 /// If the folder is none, but a link or a file.
-pub(super) fn list(folder: &Path) -> anyhow::Result<BTreeMap<ScriptName, Vec<PathBuf>>> {
+pub(super) fn list(
+    folder: &Path,
+    most: usize,
+) -> anyhow::Result<BTreeMap<ScriptName, Vec<PathBuf>>> {
     match fs::symlink_metadata(folder) {
         Ok(facts) if facts.is_dir() => {}
         Ok(_) => bail!(
@@ -88,7 +114,7 @@ pub(super) fn list(folder: &Path) -> anyhow::Result<BTreeMap<ScriptName, Vec<Pat
         }
     }
     files.sort();
-    let beyond = files.len().saturating_sub(limits::OUTCOME_FILES);
+    let beyond = files.len().saturating_sub(most);
     for (_, _, path) in files.drain(..beyond) {
         remove(&[path]);
     }

@@ -44,7 +44,7 @@ pub(in crate::daemon) struct Held {
 /// # Errors
 /// If the folder of the records is something else.
 pub(super) fn look(home: &Home, entries: &[Entry]) -> anyhow::Result<Found> {
-    let mut records = outcomes::list(&home.outcomes())?;
+    let mut records = outcomes::list(&home.outcomes(), limits::OUTCOME_FILES)?;
     let mut scripts: BTreeSet<ScriptName> = records.keys().cloned().collect();
     scripts.extend(entries.iter().filter_map(|entry| match entry.state {
         EntryState::Started(_) => Some(entry.request.script.clone()),

@@ -4,3 +4,4 @@ mod files;
 mod loss;
 mod model;
 mod rounds;
+mod workers;

@@ -168,6 +168,8 @@ impl Life {
     fn accept(&mut self) -> Record {
         let entry = EntryId(self.next);
         self.next += 1;
+        // Some do not fit into one page.
+        let most = if self.dice.one_in(8) { 6_000 } else { 60 };
         let started = self.dice.one_in(2).then_some(Generation(1));
         match started {
             Some(_) => self.started.push(entry),
@@ -175,7 +177,7 @@ impl Life {
         }
         Record::Accepted {
             entry,
-            request: Box::new(recorded(entry.0, self.dice.below(3_000))),
+            request: Box::new(recorded(entry.0, self.dice.below(most))),
             started,
         }
     }
