@@ -2,7 +2,6 @@
 //! error, or with its worker killed; the daemon and a script beside them notice nothing.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -125,11 +124,7 @@ const CASES: &[Case] = &[
         "return string.format(('%99d'):rep(1e6), 1)",
         "",
     ),
-    (
-        "pack",
-        "return string.pack('s', ('x'):rep(1e9))",
-        "",
-    ),
+    ("pack", "return string.pack('s', ('x'):rep(1e9))", ""),
     (
         "unpack_table",
         "return table.unpack({}, 1, 1e8)",
@@ -295,16 +290,11 @@ const CASES: &[Case] = &[
 ];
 
 fn script(code: &str) -> String {
-    let mut text = String::from(
-        "-- /// moonkeep\n-- restart = \"never\"\n-- limits.memory = \"24 MiB\"\n-- ///\n",
-    );
     let limit = LIMIT.as_millis();
-    write!(
-        text,
-        "require('moonkeep').handle('go', function() {code} end, {{ timeout = '{limit}ms' }})\n"
+    format!(
+        "-- /// moonkeep\n-- restart = \"never\"\n-- limits.memory = \"24 MiB\"\n-- ///\n\
+         require('moonkeep').handle('go', function() {code} end, {{ timeout = '{limit}ms' }})\n"
     )
-    .expect("a string");
-    text
 }
 
 /// Waits for the end of every request of a batch; pings meanwhile.
