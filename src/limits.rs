@@ -94,6 +94,8 @@ pub const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 
 /// Outcome records of earlier daemons' workers that are looked at; of more, the oldest are removed unread.
 pub const OUTCOME_FILES: usize = 4_096;
+/// Bytes of an outcome record that are no longer needed before the worker writes the rest anew.
+pub const OUTCOME_SPARE_BYTES: u64 = 1024 * 1024;
 /// Bytes at the end of an outcome record that are read; from what a longer one lacks there nothing is concluded.
 pub const OUTCOME_BYTES: u64 = 16 * 1024 * 1024;
 /// How long a worker of an earlier daemon may take to finish what it runs, before it is killed: its own grace, and a bit.

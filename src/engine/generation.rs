@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::alphabet::{Moment, ScriptSpec};
 use super::asking::Asker;
+use super::records::Mark;
 use super::refusals;
 use super::requests::RequestKey;
 use super::rising::Rising;
@@ -69,6 +70,8 @@ pub(super) struct Worker {
     pub(super) asker: Asker,
     pub(super) beat: u64,
     pub(super) beats_missed: u32,
+    /// The last beat that it answered, and the last record by then: of all that it had answered before.
+    pub(super) answered: Option<(u64, Mark)>,
     pub(super) listens: Vec<String>,
     pub(super) events_missed: u64,
     /// What it said of its confinement.
@@ -93,6 +96,7 @@ impl Worker {
             asker: Asker::default(),
             beat: 0,
             beats_missed: 0,
+            answered: None,
             listens: Vec::new(),
             events_missed: 0,
             sandbox: None,

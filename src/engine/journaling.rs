@@ -105,6 +105,11 @@ impl Journaling {
         }
     }
 
+    /// The last record that there is.
+    pub(super) fn last(&self) -> Mark {
+        self.last
+    }
+
     pub(super) fn is_written(&self, mark: Mark) -> bool {
         mark <= self.written
     }

@@ -252,10 +252,13 @@ impl Wrapper {
     fn message(&mut self, message: ToWorker) {
         match message {
             ToWorker::Cancel { ticket } => self.translator.cancel(ticket, &self.to_daemon),
-            ToWorker::Ping { beat } => self.notice(&Notice::Pong {
-                beat,
-                memory_bytes: resident(&self.pid.to_string()),
-            }),
+            ToWorker::Ping { beat, settled } => {
+                self.records.settle(beat, settled);
+                self.notice(&Notice::Pong {
+                    beat,
+                    memory_bytes: resident(&self.pid.to_string()),
+                });
+            }
             ToWorker::Handover => self.notice(&Notice::Handover { state: None }),
             ToWorker::Shutdown { grace } => self.stop_within(grace),
             // Requests wait for each other; it has subscribed to nothing; the others are not sent.

@@ -220,7 +220,7 @@ impl Worker {
     fn message(&mut self, message: ToWorker) {
         match message {
             ToWorker::Cancel { ticket } => self.serving.cancel(ticket),
-            ToWorker::Ping { beat } => self.pong(beat),
+            ToWorker::Ping { beat, settled } => self.pong(beat, settled),
             ToWorker::Event { event, data, from } => {
                 events::deliver(
                     &self.host,
@@ -240,7 +240,8 @@ impl Worker {
         }
     }
 
-    fn pong(&self, beat: u64) {
+    fn pong(&self, beat: u64, settled: Option<u64>) {
+        self.records.settle(beat, settled);
         if self.confined {
             sandbox::renew_cpu();
         }

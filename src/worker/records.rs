@@ -6,9 +6,11 @@
 //! worker and the daemon, not a loss of power: nothing here waits for a disk.
 
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -26,6 +28,9 @@ use crate::weakenings::{Weakened, Weakening};
 
 /// Between two attempts at the lock.
 const LOCK_LOOK: Duration = Duration::from_millis(10);
+/// Heartbeats that are kept in mind. The daemon sends none that is older than the one before the last, unless its
+/// journal is in trouble.
+const BEATS: usize = 64;
 /// Only the owner, who is the daemon's user.
 const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
 
@@ -36,10 +41,15 @@ pub(super) struct Records {
     lock: Option<OwnedFd>,
     /// `None`: nothing is written down.
     file: Option<File>,
+    header: Option<Header>,
     /// Lines for the next write.
     waiting: RefCell<Vec<u8>>,
     /// Bytes of whole lines in the file.
     size: Cell<u64>,
+    /// What has begun and not ended.
+    open: RefCell<BTreeSet<Uuid>>,
+    /// The last heartbeats: their numbers, and the file's size when they were answered.
+    beats: RefCell<VecDeque<(u64, u64)>>,
     /// The last write failed; that has been said.
     failing: Cell<bool>,
 }
@@ -77,7 +87,9 @@ impl Records {
                 )
             })?;
             records.file = Some(file);
-            outcome::print_header(header()?, &mut records.waiting.borrow_mut());
+            let header = header()?;
+            records.header = Some(header);
+            outcome::print_header(header, &mut records.waiting.borrow_mut());
             records.write().with_context(|| {
                 format!(
                     "cannot write the outcome record {}; free space",
@@ -93,8 +105,11 @@ impl Records {
         Records {
             lock: None,
             file: None,
+            header: None,
             waiting: RefCell::default(),
             size: Cell::new(0),
+            open: RefCell::default(),
+            beats: RefCell::default(),
             failing: Cell::new(false),
         }
     }
@@ -123,8 +138,12 @@ impl Records {
         }
         for id in requests.iter().filter_map(key) {
             outcome::print_begun(id, &mut self.waiting.borrow_mut());
+            self.open.borrow_mut().insert(id);
         }
         self.write().map_err(|error| {
+            for id in requests.iter().filter_map(key) {
+                self.open.borrow_mut().remove(&id);
+            }
             Refusal::new(
                 ErrorCode::Internal,
                 format!(
@@ -140,6 +159,7 @@ impl Records {
         if self.file.is_none() {
             return;
         }
+        self.open.borrow_mut().remove(&id);
         let waiting = &mut *self.waiting.borrow_mut();
         match ending {
             Ending::Body(Body::Error(refusal)) if refusal.code == ErrorCode::OutcomeUnknown => {}
@@ -162,13 +182,59 @@ impl Records {
         }
     }
 
+    /// A heartbeat is about to be answered. What was answered before that of `settled` is in the journal, so the
+    /// record may forget it; it does once enough has come together.
+    pub(super) fn settle(&self, beat: u64, settled: Option<u64>) {
+        let mut beats = self.beats.borrow_mut();
+        let known = beats.partition_point(|(earlier, _)| Some(*earlier) <= settled);
+        let needless = beats.drain(..known).next_back();
+        if let Some((earlier, size)) = needless {
+            if size < limits::OUTCOME_SPARE_BYTES {
+                beats.push_front((earlier, size));
+            } else if self.forget(size).is_ok_and(|forgotten| forgotten) {
+                beats.clear();
+            }
+        }
+        if beats.len() > BEATS {
+            beats.pop_back();
+        }
+        beats.push_back((beat, self.size.get()));
+    }
+
+    /// Writes the record anew, at its own beginning: the header, the beginnings of what runs, and what follows the
+    /// first `needless` bytes. That must all fit into these bytes (`false`: it does not yet). So a worker that is
+    /// killed meanwhile leaves what followed where it was, behind a torn line that makes its record incomplete.
+    fn forget(&self, needless: u64) -> io::Result<bool> {
+        let Some(file) = &self.file else {
+            return Ok(false);
+        };
+        let mut kept = Vec::new();
+        if let Some(header) = self.header {
+            outcome::print_header(header, &mut kept);
+        }
+        for id in self.open.borrow().iter() {
+            outcome::print_begun(*id, &mut kept);
+        }
+        let rest = self.size.get() - needless;
+        if kept.len() as u64 + rest > needless {
+            return Ok(false);
+        }
+        let begin = kept.len();
+        kept.resize(begin + usize::try_from(rest).map_err(io::Error::other)?, 0);
+        file.read_exact_at(&mut kept[begin..], needless)?;
+        file.write_all_at(&kept, 0)?;
+        self.size.set(kept.len() as u64);
+        file.set_len(kept.len() as u64)?;
+        Ok(true)
+    }
+
     /// One write. What cannot be written whole is taken back, and forgotten.
     fn write(&self) -> io::Result<()> {
         let mut waiting = self.waiting.borrow_mut();
-        let Some(mut file) = self.file.as_ref().filter(|_| !waiting.is_empty()) else {
+        let Some(file) = self.file.as_ref().filter(|_| !waiting.is_empty()) else {
             return Ok(());
         };
-        let written = file.write_all(&waiting);
+        let written = file.write_all_at(&waiting, self.size.get());
         let bytes = waiting.len() as u64;
         waiting.clear();
         waiting.shrink_to(limits::READ_BYTES);
@@ -227,7 +293,7 @@ fn make_file(path: &Path) -> anyhow::Result<File> {
     if let Some(folder) = path.parent() {
         paths::make_private(folder)?;
     }
-    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
     let file = rustix::fs::open(path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, PRIVATE)?;
     Ok(File::from(file))
 }

@@ -30,6 +30,7 @@ moonkeep.handle("ask", function()
   local again, second = pcall(moonkeep.call, "other", "handler")
   return { ok, problem.code, again, second.code }
 end)
+moonkeep.handle("long", function() return ("x"):rep(500 * 1000) end)
 moonkeep.handle("large", function() return ("x"):rep(1024 * 1024) end)
 "#;
 
@@ -330,6 +331,35 @@ fn a_request_that_cannot_be_recorded_does_not_run() {
         (outcomes.began.len() as u64) < ticket,
         "the refused one is not in it"
     );
+}
+
+// FI-14: what the journal has by now is forgotten, what still runs is not.
+#[test]
+fn a_record_does_not_grow_for_ever() {
+    let home = home();
+    let mut worker = Worker::start(&home, setup(&home, "noted.lua"));
+    worker.tell(&[ask(1, "wait")]);
+    for ticket in 2..=6 {
+        worker.tell(&[ask(ticket, "long")]);
+        worker.end_of(ticket);
+    }
+    let ping = |beat, settled| ToWorker::Ping { beat, settled };
+    let pong = |worker: &mut Worker, beat: u64| {
+        worker.hear(|line| line["command"] == "pong" && line["beat"] == beat);
+    };
+    worker.tell(&[ping(1, None)]);
+    pong(&mut worker, 1);
+    worker.tell(&[ask(7, "quick")]);
+    worker.end_of(7);
+    assert_eq!(worker.record().len(), 13);
+    worker.tell(&[ping(2, Some(1))]);
+    pong(&mut worker, 2);
+    let quick = r#"E 2 {"status":"ok","result":7}"#;
+    assert_eq!(worker.record(), ["B 1", "B 2", quick]);
+    let_go(&home);
+    worker.end_of(1);
+    let waited = r#"E 1 {"status":"ok","result":"waited"}"#;
+    assert_eq!(worker.record(), ["B 1", "B 2", quick, waited]);
 }
 
 // The cost: two writes for a request alone, and no more for sixteen that come together.

@@ -492,10 +492,12 @@ fn a_worker_that_answers_no_heartbeat_is_killed() {
     for _ in 0..5 {
         world.pass(limits::HEARTBEAT_EVERY);
         let beats: Vec<ToWorker> = world.to_worker(&id);
-        let Some(ToWorker::Ping { beat }) = beats.last() else {
+        let Some(ToWorker::Ping { beat, settled }) = beats.last() else {
             panic!("{beats:?}")
         };
         let beat = *beat;
+        // No record waits to be written: what it answered before the last beat is settled.
+        assert_eq!(*settled, beat.checked_sub(1).filter(|earlier| *earlier > 0));
         world.notice(
             &id,
             Notice::Pong {

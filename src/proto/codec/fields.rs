@@ -45,7 +45,7 @@ fields! {
     Timeout "timeout", Target "target", Lines "lines", Pattern "pattern", Event "event",
     Data "data", Code "code", Mode "mode", Client "client", Version "version",
     Timestamp "timestamp", Features "features", Status "status", Result "result", Part "part",
-    Error "error", Replayed "replayed", Id "id", From "from", Grace "grace", Beat "beat",
+    Error "error", Replayed "replayed", Id "id", From "from", Grace "grace", Beat "beat", Settled "settled",
     Handlers "handlers", Handover "handover", MemoryBytes "memory_bytes", Files "files",
     State "state", Patterns "patterns", Record "record", Sandbox "sandbox",
 }

@@ -71,8 +71,11 @@ fn encode_message(message: &ToWorker, out: &mut Vec<u8>) {
         ToWorker::Cancel { ticket } => {
             object.ticket(*ticket).raw_string("command", "cancel");
         }
-        ToWorker::Ping { beat } => {
+        ToWorker::Ping { beat, settled } => {
             object.raw_string("command", "ping").integer("beat", *beat);
+            if let Some(settled) = settled {
+                object.integer("settled", *settled);
+            }
         }
         ToWorker::Event { event, data, from } => {
             object
@@ -173,6 +176,7 @@ fn daemon_object<'a>(line: &'a str, fields: &Fields<'a>) -> Result<FromDaemon<'a
         },
         "ping" => ToWorker::Ping {
             beat: fields.whole(Field::Beat)?.unwrap_or(0),
+            settled: fields.whole(Field::Settled)?,
         },
         "event" => ToWorker::Event {
             event: fields.required(Field::Event, "event NAME")?.into_owned(),

@@ -48,6 +48,9 @@ pub enum ToWorker {
     /// Heartbeat: the main loop answers with the same number.
     Ping {
         beat: u64,
+        /// Whatever the worker had answered before it answered this earlier beat is in the journal: its records are
+        /// no longer needed.
+        settled: Option<u64>,
     },
     Event {
         event: String,

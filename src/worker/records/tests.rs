@@ -5,7 +5,12 @@ use crate::proto::ids::{RequestId, ScriptName, Ticket};
 use crate::proto::messages::{Payload, Work};
 
 fn writing(path: &Path) -> Records {
-    let file = OpenOptions::new().append(true).create(true).open(path);
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path);
     Records {
         file: Some(file.expect("a file")),
         ..Records::nowhere()
@@ -114,4 +119,84 @@ fn the_start_of_a_process_is_read_past_any_name() {
     assert_eq!(started(&stat), Some(22));
     assert_eq!(started("17 (short) S 1"), None);
     assert_eq!(started(""), None);
+}
+
+fn id(number: u64) -> Uuid {
+    Uuid::from_u64_pair(0x0199_f6c2_0000_7000, number)
+}
+
+fn header_of_one() -> Header {
+    Header {
+        pid: 1,
+        started: 2,
+        boot: id(0),
+    }
+}
+
+/// Runs a request whose result has about 100 KiB.
+fn run(records: &Records, number: u64) {
+    records.begin(&[recorded(id(number))]).expect("space");
+    let result = format!("\"{}\"", "x".repeat(100 * 1024));
+    records.end(id(number), Ending::Result(result.as_bytes()));
+    records.flush();
+}
+
+// FI-14: a worker that lives long has a record of what is not in the journal yet, and no more.
+#[test]
+fn what_is_in_the_journal_is_forgotten_and_nothing_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("record");
+    let records = Records {
+        header: Some(header_of_one()),
+        ..writing(&path)
+    };
+    outcome::print_header(header_of_one(), &mut records.waiting.borrow_mut());
+    records.begin(&[recorded(id(1))]).expect("space");
+    let mut beat = 0;
+    let mut most = 0;
+    for round in 0..30 {
+        for number in 0..10 {
+            run(&records, 1_000 + round * 10 + number);
+        }
+        // The journal has what was answered before the beat before.
+        records.settle(beat, beat.checked_sub(1));
+        beat += 1;
+        most = most.max(std::fs::metadata(&path).expect("the file").len());
+        let (header, outcomes) = outcome::parse(&std::fs::read(&path).expect("the file"));
+        assert_eq!(header, Some(header_of_one()));
+        assert!(
+            outcomes.complete && outcomes.began.contains(&id(1)),
+            "round {round}"
+        );
+        let unsettled = 1_000 + round * 10..1_000 + round * 10 + 10;
+        for number in unsettled {
+            assert!(
+                outcomes.ended.contains_key(&id(number)),
+                "round {round}: {number}"
+            );
+        }
+    }
+    assert!(most < 6 * limits::OUTCOME_SPARE_BYTES, "{most} bytes");
+    records.end(id(1), Ending::Body(&ok()));
+    records.flush();
+    let (_, outcomes) = outcome::parse(&std::fs::read(&path).expect("the file"));
+    assert!(outcomes.ended.contains_key(&id(1)));
+}
+
+#[test]
+fn without_word_of_the_journal_nothing_is_forgotten() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("record");
+    let records = Records {
+        header: Some(header_of_one()),
+        ..writing(&path)
+    };
+    outcome::print_header(header_of_one(), &mut records.waiting.borrow_mut());
+    for number in 0..30 {
+        run(&records, number);
+        records.settle(number, None);
+    }
+    records.settle(30, Some(7));
+    let (_, outcomes) = outcome::parse(&std::fs::read(&path).expect("the file"));
+    assert_eq!(outcomes.ended.len(), 30, "eight are too few to be worth it");
 }

@@ -301,6 +301,7 @@ pub(crate) fn to_worker(random: &mut Random) -> ToWorker {
         },
         2 => ToWorker::Ping {
             beat: random.next(),
+            settled: random.maybe(Random::next),
         },
         3 => ToWorker::Event {
             event: name(random),

@@ -110,7 +110,7 @@ impl World {
                     self.plan(wait, Happening::Worker(index, doing));
                 }
             }
-            ToWorker::Ping { beat } => {
+            ToWorker::Ping { beat, .. } => {
                 if !self.workers.0[index].hung {
                     self.notice(
                         index,

@@ -78,7 +78,14 @@ fn every_message_to_a_worker_round_trips() {
             code: "return \"x\"\n".into(),
         })),
         ToWorker::Cancel { ticket: Ticket(0) },
-        ToWorker::Ping { beat: u64::MAX },
+        ToWorker::Ping {
+            beat: u64::MAX,
+            settled: None,
+        },
+        ToWorker::Ping {
+            beat: 2,
+            settled: Some(1),
+        },
         ToWorker::Event {
             event: "e".into(),
             data: Some(Json::parse("[1]").unwrap()),
