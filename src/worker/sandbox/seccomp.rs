@@ -165,10 +165,74 @@ fn program(grants: &Grants, scoped: bool) -> Result<BpfProgram, seccompiler::Bac
     processes(&mut rules, grants, scoped)?;
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let refuse = SeccompAction::Errno(errno(libc::EACCES));
+    let always = unconditional(&mut rules);
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch)?;
     let mut program = first();
+    program.extend(search(&always));
     program.extend(BpfProgram::try_from(filter)?);
     Ok(program)
+}
+
+/// Refuses these numbers, which rise, and lets every other go on behind it. The kernel runs the filter once for each
+/// call that there is when it is installed, so a list that is walked from end to end costs each worker's start.
+fn search(numbers: &[u32]) -> BpfProgram {
+    let mut tree = branch(numbers);
+    let end = tree.len();
+    for (at, step) in tree.iter_mut().enumerate() {
+        if step.code == GO_ON {
+            step.k = u32::try_from(end - at - 1).unwrap_or(0);
+        }
+    }
+    tree
+}
+
+fn branch(numbers: &[u32]) -> BpfProgram {
+    if numbers.len() <= LEAF {
+        let refuse = |number: &u32| {
+            [
+                step(JUMP_EQUAL, 0, 1, *number),
+                step(RETURN, 0, 0, ERRNO | errno(libc::EACCES)),
+            ]
+        };
+        let mut leaf: BpfProgram = numbers.iter().flat_map(refuse).collect();
+        leaf.push(step(GO_ON, 0, 0, 0));
+        return leaf;
+    }
+    let (low, high) = numbers.split_at(numbers.len() / 2);
+    let (below, above) = (branch(low), branch(high));
+    // Far less than 255: a leaf has nine steps, and there are about twenty.
+    let skip = u8::try_from(below.len()).unwrap_or(u8::MAX);
+    let mut tree = vec![step(JUMP_AT_LEAST, skip, 0, high[0])];
+    tree.extend(below);
+    tree.extend(above);
+    tree
+}
+
+/// The filter's machine: load the word at an offset, compare and skip, skip always, end.
+const LOAD: u16 = 0x20;
+const JUMP_EQUAL: u16 = 0x15;
+const JUMP_AT_LEAST: u16 = 0x35;
+const GO_ON: u16 = 0x05;
+const RETURN: u16 = 0x06;
+/// An end that gives the caller an error.
+const ERRNO: u32 = 0x0005_0000;
+/// Numbers that are compared one after the other.
+const LEAF: usize = 4;
+
+fn step(code: u16, jt: u8, jf: u8, k: u32) -> sock_filter {
+    sock_filter { code, jt, jf, k }
+}
+
+/// Takes out what is refused whatever its arguments are.
+fn unconditional(rules: &mut Rules) -> Vec<u32> {
+    let (always, others): (Rules, Rules) = std::mem::take(rules)
+        .into_iter()
+        .partition(|(_, conditions)| conditions.is_empty());
+    *rules = others;
+    let numbers = always.into_keys();
+    numbers
+        .filter_map(|number| u32::try_from(number).ok())
+        .collect()
 }
 
 fn errno(number: i32) -> u32 {
@@ -178,13 +242,7 @@ fn errno(number: i32) -> u32 {
 /// What the crate cannot say: `clone3`, whose flags lie in memory, does not exist (so libc takes `clone`); calls of the
 /// 32-bit kind, which have other numbers, are refused.
 fn first() -> BpfProgram {
-    const LOAD: u16 = 0x20;
-    const JUMP_EQUAL: u16 = 0x15;
-    const JUMP_AT_LEAST: u16 = 0x35;
-    const RETURN: u16 = 0x06;
-    const ERRNO: u32 = 0x0005_0000;
     const OTHER_KIND: u32 = 0x4000_0000;
-    let step = |code, jt, jf, k| sock_filter { code, jt, jf, k };
     let clone3 = u32::try_from(libc::SYS_clone3).unwrap_or(u32::MAX);
     vec![
         // The number of the call lies at the beginning.
@@ -316,4 +374,39 @@ fn signals(rules: &mut Rules) -> Built<()> {
         rules.insert(call, Vec::new());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the search says to a number: `true`: refused.
+    fn run(program: &[sock_filter], number: u32) -> bool {
+        let mut at = 0;
+        while let Some(now) = program.get(at) {
+            at += 1;
+            match now.code {
+                JUMP_EQUAL => at += usize::from(if number == now.k { now.jt } else { now.jf }),
+                JUMP_AT_LEAST => at += usize::from(if number >= now.k { now.jt } else { now.jf }),
+                GO_ON => at += now.k as usize,
+                _ => return true,
+            }
+        }
+        false
+    }
+
+    #[test]
+    fn the_search_finds_its_numbers_and_no_other() {
+        for count in 0..100 {
+            let numbers: Vec<u32> = (0..count).map(|number| number * 5 + 3).collect();
+            let program = search(&numbers);
+            for number in 0..600 {
+                assert_eq!(
+                    run(&program, number),
+                    numbers.contains(&number),
+                    "{number} of {count}"
+                );
+            }
+        }
+    }
 }
