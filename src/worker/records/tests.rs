@@ -200,3 +200,52 @@ fn without_word_of_the_journal_nothing_is_forgotten() {
     let (_, outcomes) = outcome::parse(&std::fs::read(&path).expect("the file"));
     assert_eq!(outcomes.ended.len(), 30, "eight are too few to be worth it");
 }
+
+fn setup_in(folder: &Path) -> Setup {
+    let place = |name: &str| folder.join(name);
+    Setup {
+        script: ScriptName::new("x").expect("a name"),
+        generation: crate::proto::ids::Generation(1),
+        home: folder.to_owned(),
+        socket: place("socket"),
+        path: place("x.lua"),
+        exec: false,
+        args: Vec::new(),
+        concurrency: 1,
+        memory_bytes: 0,
+        preempt: true,
+        keep_children: false,
+        files: 0,
+        encoding: crate::proto::messages::Encoding::Json,
+        legacy: false,
+        handover: None,
+        outcomes: place("outcomes/x"),
+        lock: place("x.lock"),
+        user: None,
+        confinement: crate::proto::messages::Confinement::default(),
+    }
+}
+
+#[test]
+fn a_weakened_worker_holds_no_lock_or_leaves_no_record() {
+    let runtime = super::super::runtime().expect("a runtime");
+    for (weakened, locks, writes) in [
+        (Weakened::default(), true, true),
+        (Weakened::by(Weakening::NoLocks), false, true),
+        (Weakened::by(Weakening::NoRecords), true, false),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let setup = setup_in(folder.path());
+        let opened = runtime.block_on(Records::open(&setup, weakened));
+        let records = opened.expect("a record and a lock");
+        let locked = File::open(&setup.lock).is_ok_and(|lock| {
+            rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive).is_err()
+        });
+        assert_eq!(
+            (locked, setup.outcomes.exists()),
+            (locks, writes),
+            "{weakened:?}"
+        );
+        records.begin(&[recorded(id(1))]).expect("space");
+    }
+}
