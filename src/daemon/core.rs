@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use tokio::time::{Sleep, sleep_until};
 
 use super::perform::{Hands, Legacy, Settled, Then};
+use super::trace;
 use super::transcript::Transcript;
 use crate::engine::Engine;
-use crate::engine::alphabet::{Effect, Input, Moment};
+use crate::engine::alphabet::{Effect, Input, Level, Moment};
 use crate::weakenings::{Weakened, Weakening};
 
 /// How long the loop rests when the engine has no timer: any time will do.
@@ -24,6 +25,8 @@ pub(super) struct Core {
     pub(super) hands: Hands,
     pub(super) transcript: Option<Transcript>,
     pub(super) laggard: Laggard,
+    /// Frames go into the log.
+    pub(super) traced: bool,
 }
 
 /// Lets records wait where a rule is left out that says what has to be written first. What is written in the
@@ -121,6 +124,7 @@ impl Core {
         if let Some(transcript) = &mut self.transcript {
             transcript.input(now, &input);
         }
+        self.trace(|| trace::heard(&input));
         if let Input::Exited { worker, .. } = &input {
             self.hands.forget(worker);
         }
@@ -142,7 +146,16 @@ impl Core {
         if let Some(transcript) = &mut self.transcript {
             transcript.effect(&effect);
         }
+        self.trace(|| trace::told(&effect));
         Some(effect)
+    }
+
+    fn trace(&self, frame: impl FnOnce() -> Option<String>) {
+        if self.traced
+            && let Some(text) = frame()
+        {
+            self.hands.logs.note(Level::Debug, text);
+        }
     }
 
     /// Waits for an input or the engine's next timer. The alarm is left alone where it would only be moved

@@ -16,6 +16,7 @@
 //! | [`watch`], [`ledger`] | what changed in the home |
 //! | [`logs`] | the log files |
 //! | [`mod@detach`] | a start in the background |
+//! | [`trace`] | frames in the log |
 //! | [`transcript`] | a record that replays |
 
 mod accept;
@@ -38,6 +39,7 @@ mod session;
 mod signals;
 mod start;
 mod systemd;
+mod trace;
 pub mod transcript;
 mod undertaker;
 mod user;

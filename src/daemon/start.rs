@@ -23,6 +23,7 @@ use super::lane::Scratch;
 use super::logs::{self, Logs};
 use super::perform::{Estate, Hands, Settled};
 use super::signals::Signals;
+use super::trace;
 use super::transcript::Transcript;
 use super::undertaker::{Doubt, Undertaker};
 use super::{StartFailure, systemd, watch};
@@ -108,6 +109,7 @@ async fn serve(
     let estate = inherit(opened.held, opened.read, &inbox, &logs, &mut tasks);
     let core = Core {
         transcript: Transcript::from_environment(&identity)?,
+        traced: trace::wanted(),
         born: Instant::now(),
         hands: Hands {
             home: home.clone(),

@@ -265,6 +265,17 @@ fn open_eyes(home: &Home, hints: &Arc<Notify>, logs: &Logs) -> Eyes {
             hints.notify_one();
         }
     });
+    // The watcher does not say if the system had no thread for it, and would panic when it is used or dropped.
+    let opened =
+        opened.and_then(
+            |mut watcher| match watcher.configure(notify::Config::default()) {
+                Ok(_applied) => Ok(watcher),
+                Err(error) => {
+                    std::mem::forget(watcher);
+                    Err(error)
+                }
+            },
+        );
     match opened {
         Ok(watcher) => Eyes::Events {
             watcher: Box::new(watcher),

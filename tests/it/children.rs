@@ -201,6 +201,7 @@ fn a_log_line_cannot_forge_another() {
 }
 
 // R-135, S-06
+// R-147 case 3.1
 #[test]
 fn a_crash_is_told_with_its_last_words_and_the_script_serves_again() {
     let home = Home::new().script("a.lua", HELPFUL);

@@ -18,6 +18,7 @@ pub(crate) const STARTING: &str =
 const SCRIPT: &str = "require('moonkeep').handle('x', function() return 1 end)";
 
 // FI-3
+// R-147 case 1.1
 #[test]
 fn of_forty_that_start_at_once_one_serves_and_each_other_is_told_why() {
     let home = Home::new().script("a.lua", SCRIPT);
@@ -75,6 +76,7 @@ fn pid_of(child: &Child) -> i32 {
 }
 
 //
+// R-147 cases 2.3 and 3.2
 #[test]
 fn a_recycled_pid_and_every_kind_of_debris_neither_stop_a_start_nor_harm_the_innocent() {
     let mut innocent = Command::new("sleep")

@@ -5,6 +5,7 @@ mod code;
 mod errors;
 mod home;
 mod shell;
+mod terminal;
 
 /// Handlers for every kind of answer.
 const TALKER: &str = r#"

@@ -20,6 +20,10 @@ mod examples;
 #[cfg(test)]
 mod exec_worker;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod forgery;
+#[cfg(test)]
 mod fuzz;
 #[cfg(test)]
 mod harness;
@@ -43,6 +47,8 @@ mod promises;
 mod reload;
 #[cfg(test)]
 mod requirements;
+#[cfg(test)]
+mod suite;
 #[cfg(test)]
 mod threats;
 #[cfg(test)]

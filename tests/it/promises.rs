@@ -135,6 +135,7 @@ moonkeep.handle("echo", function(request) return request.params end)
 "#;
 
 // R-091, R-030
+// R-147 case 4.2
 #[test]
 fn many_large_answers_all_arrive_whole() {
     const COUNT: usize = 4_000;

@@ -32,7 +32,7 @@ pub use answers::{Piece, decode_answer, encode_answer};
 pub use commands::{COMMANDS, Spec, complete};
 pub use executables::{Joined, Outcomes, encode_legacy_request, encode_text_request};
 pub use notices::encode_notice;
-pub use questions::encode_question;
+pub use questions::{encode_question, name_of};
 pub use worker::{
     FromDaemon, decode_body, decode_daemon, decode_worker, encode_body, encode_ok_body,
     encode_outcome, encode_result, encode_to_worker,

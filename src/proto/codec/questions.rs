@@ -21,8 +21,9 @@ pub fn encode_question(question: &Question, out: &mut Vec<u8>) {
     }
 }
 
-/// The name under which a command goes.
-fn name(command: &Command) -> &'static str {
+/// The name under which a command goes; nothing for an empty line.
+#[must_use]
+pub fn name_of(command: &Command) -> &'static str {
     match command {
         Command::Nothing => "",
         Command::Ping { .. } => "ping",
@@ -54,7 +55,7 @@ fn mode(mode: AckMode) -> &'static str {
 }
 
 fn json_command(object: &mut write::Object<'_>, command: &Command) {
-    object.string("command", name(command));
+    object.string("command", name_of(command));
     match command {
         Command::Nothing
         | Command::Bye
@@ -134,7 +135,7 @@ fn json_hello(object: &mut write::Object<'_>, hello: &Hello) {
 }
 
 fn text_command(out: &mut Vec<u8>, command: &Command) {
-    out.extend_from_slice(name(command).as_bytes());
+    out.extend_from_slice(name_of(command).as_bytes());
     match command {
         Command::Nothing
         | Command::Bye

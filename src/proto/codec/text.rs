@@ -323,7 +323,8 @@ fn reads_as_end(line: &str) -> bool {
 fn reads_as_foreign_end(line: &str) -> bool {
     let bare = line.trim_start_matches('\\');
     let mut fields = Fields::default();
-    reads_as_end(split_id(bare).0)
+    let (payload, id) = split_id(bare);
+    id.is_some_and(|id| RequestId::new(id).is_ok()) && reads_as_end(payload)
         || bare.starts_with('{')
             && bare.ends_with('}')
             && super::json::read(bare, &mut fields).is_ok()

@@ -52,8 +52,9 @@ pub(super) fn integer(out: &mut Vec<u8>, mut value: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// Seconds with as many decimals as microseconds need.
+/// Seconds with as many decimals as microseconds need, to the nearest one: what is read of it prints the same.
 pub(super) fn seconds(out: &mut Vec<u8>, time: Duration) {
+    let time = time.saturating_add(Duration::from_nanos(500));
     integer(out, time.as_secs());
     let micros = time.subsec_micros();
     if micros == 0 {

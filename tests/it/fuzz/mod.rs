@@ -7,6 +7,7 @@
 
 mod codec;
 mod config;
+mod differential;
 mod inputs;
 mod json_suite;
 mod lua;

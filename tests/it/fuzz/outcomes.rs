@@ -46,7 +46,7 @@ fn record(random: &mut Random) -> (Vec<u8>, Header, Outcomes) {
 // FI-5
 #[test]
 fn fuzz_outcome_records() {
-    campaign("outcome records", 40_000, |random| {
+    campaign("outcome records", 8_000, |random| {
         let (mut bytes, header, said) = record(random);
         assert_eq!(
             outcome::parse(&bytes),
