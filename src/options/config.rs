@@ -215,18 +215,6 @@ mod tests {
                 "line 1: unknown key \"autostrat\"; did you mean \"autostart\"?",
             ),
             (
-                "user = \"a b\"",
-                "line 1: user: expected a name of /etc/passwd, such as \"nobody\", found \"a b\"",
-            ),
-            (
-                "user = \"\"",
-                "line 1: user: expected a name of /etc/passwd, such as \"nobody\", found \"\"",
-            ),
-            (
-                "[script.a]\nuser = \"nobody\"",
-                "line 2: the key \"user\" belongs to the home: put it at the top of moonkeep.toml",
-            ),
-            (
                 "autostart = 1",
                 "line 1: autostart: expected true or false, found 1",
             ),
@@ -282,6 +270,31 @@ mod tests {
             assert_eq!(error(text), expected);
         }
         assert!(error("a = 1\nb = = 2").starts_with("line 2: this is not valid TOML"));
+    }
+
+    #[test]
+    fn a_user_is_a_name_and_the_homes_alone() {
+        for (text, expected) in [
+            (
+                "user = \"a b\"",
+                "line 1: user: expected a name of /etc/passwd, such as \"nobody\", found \"a b\"",
+            ),
+            (
+                "user = \"\"",
+                "line 1: user: expected a name of /etc/passwd, such as \"nobody\", found \"\"",
+            ),
+            (
+                "[script.a]\nuser = \"nobody\"",
+                "line 2: the key \"user\" belongs to the home: put it at the top of moonkeep.toml",
+            ),
+        ] {
+            assert_eq!(error(text), expected);
+        }
+        let config = Config::parse("user = \"web-1\"").expect("a name");
+        assert_eq!(config.user.as_deref(), Some("web-1"));
+        let mut settings = Settings::default();
+        config.apply(&ScriptName::new("a").expect("name"), &mut settings);
+        assert_eq!(settings.user, config.user);
     }
 
     #[test]

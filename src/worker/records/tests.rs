@@ -152,15 +152,13 @@ fn what_is_in_the_journal_is_forgotten_and_nothing_else() {
     };
     outcome::print_header(header_of_one(), &mut records.waiting.borrow_mut());
     records.begin(&[recorded(id(1))]).expect("space");
-    let mut beat = 0;
     let mut most = 0;
-    for round in 0..30 {
+    for round in 0..30_u64 {
         for number in 0..10 {
             run(&records, 1_000 + round * 10 + number);
         }
         // The journal has what was answered before the beat before.
-        records.settle(beat, beat.checked_sub(1));
-        beat += 1;
+        records.settle(round, round.checked_sub(1));
         most = most.max(std::fs::metadata(&path).expect("the file").len());
         let (header, outcomes) = outcome::parse(&std::fs::read(&path).expect("the file"));
         assert_eq!(header, Some(header_of_one()));
