@@ -256,6 +256,9 @@ pub const NOTE_EVERY: Duration = Duration::from_secs(10);
 
 /// Time for a detached daemon to report that it is ready.
 pub const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a start waits for a lock whose holder does not serve: a killed daemon's copy of it in a process that
+/// it was just starting. A busy machine may leave that one without its turn for some tenths of a second.
+pub const DEAD_HOLDER: Duration = Duration::from_secs(1);
 /// Between two looks at the lock's and the socket's inode.
 pub const CLAIM_CHECK_EVERY: Duration = Duration::from_secs(5);
 

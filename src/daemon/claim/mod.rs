@@ -15,10 +15,12 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::Context;
 use rustix::fs::OFlags;
 
+use crate::limits;
 use crate::paths::{self, Home, Runtime};
 use crate::proto::ids::DaemonId;
 
@@ -79,7 +81,7 @@ impl Claim {
                 home.state().display()
             )
         })?;
-        let mut lock = Lock::take(&home.lock())?;
+        let mut lock = take_lock(home, &runtime)?;
         lock.say("starting").with_context(|| {
             format!("cannot write {}; is the disk full?", home.lock().display())
         })?;
@@ -174,6 +176,24 @@ impl Claim {
             std::fs::rename(&fresh, &path)
         };
         write().with_context(|| format!("cannot write the pid file {}", path.display()))
+    }
+}
+
+/// Takes the lock. A daemon that is killed while it starts a worker leaves a copy of the lock's descriptor in a
+/// process that has not become the worker yet, and closes it by becoming one: a lock that somebody holds without
+/// serving is soon free.
+fn take_lock(home: &Home, runtime: &Runtime) -> Result<Lock, ClaimError> {
+    let until = Instant::now() + limits::DEAD_HOLDER;
+    let is_served = || {
+        [runtime.socket(), locate(home)]
+            .iter()
+            .any(|path| socket::is_served(path))
+    };
+    loop {
+        match Lock::take(&home.lock()) {
+            Err(ClaimError::Running { .. }) if Instant::now() < until && !is_served() => {}
+            taken => return taken,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use anyhow::Context;
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::{Inode, debris};
@@ -59,4 +60,22 @@ fn bind_and_rename(folder: &Path, path: &Path) -> anyhow::Result<Listening> {
         listener: UnixListener::from(socket),
         inode,
     })
+}
+
+/// Whether somebody listens at `path`. Never waits: one who does not accept is somebody too.
+pub(super) fn is_served(path: &Path) -> bool {
+    let connect = || -> anyhow::Result<bool> {
+        let socket = rustix::net::socket_with(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            None,
+        )?;
+        let address = SocketAddress::of_path(path)?;
+        match rustix::net::connect(&socket, &SocketAddrUnix::new(address.path())?) {
+            Ok(()) | Err(Errno::AGAIN) => Ok(true),
+            Err(_) => Ok(false),
+        }
+    };
+    connect().unwrap_or(false)
 }

@@ -226,3 +226,23 @@ fn a_runtime_folder_that_others_may_enter_is_refused() {
     let refused = place.claim().expect_err("refused").to_string();
     assert!(refused.contains("chmod 700"), "{refused}");
 }
+
+// FI-1: what a daemon that is killed while it starts a worker leaves for a moment.
+#[test]
+fn a_lock_that_a_dying_process_still_holds_is_waited_for_and_a_served_one_is_not() {
+    let place = Place::new();
+    let text = format!("running 1 {}", Uuid::now_v7());
+    let mut left = Lock::take(&place.home.lock()).expect("free");
+    left.say(&text).expect("said");
+    let release = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        drop(left);
+    });
+    let mut claim = place.claim().expect("free in a moment");
+    release.join().expect("no panic");
+    let _listening = claim.listen().expect("listens");
+    let begun = Instant::now();
+    let refused = place.claim();
+    assert!(matches!(refused, Err(ClaimError::Running { .. })));
+    assert!(begun.elapsed() < limits::DEAD_HOLDER / 2, "at once");
+}

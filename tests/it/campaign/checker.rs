@@ -2,7 +2,8 @@
 //! with moonkeep.
 //!
 //! The clients' log: `sent ID CLASS NONCE`, `accepted ID`, `end ID CODE TEXT` (`ok` and the result, or an
-//! error's code and message), `gave-up ID`. The effects' ledger: `begin ID NONCE WHO`, `effect ID NONCE WHO`,
+//! error's code and message), `gave-up ID`, `left ID` (nobody asks for it any more; if it was accepted, it has
+//! to run all the same). The effects' ledger: `begin ID NONCE WHO`, `effect ID NONCE WHO`,
 //! one write each, by the handler itself; `-` where a handler is not told the id.
 
 use std::collections::BTreeMap;
@@ -32,6 +33,8 @@ struct Story<'a> {
     begun: usize,
     effects: usize,
     foreign: bool,
+    accepted: bool,
+    left: bool,
 }
 
 /// Refusals that leave the id free: nothing ran, and asking again may run it.
@@ -78,6 +81,8 @@ pub(super) fn check(clients: &str, effects: &str) -> Verdict {
                 by_nonce.insert(story.nonce, id);
             }
             "end" => story.ends.push((word(), word())),
+            "accepted" => story.accepted = true,
+            "left" => story.left = true,
             _ => {}
         }
     }
@@ -108,14 +113,19 @@ fn judge(stories: &BTreeMap<&str, Story>) -> Verdict {
     for (id, story) in stories {
         verdict.asked += 1;
         let told = || format!("{id} {} {:?}", story.class, story.ends);
-        let Some((code, text)) = story.last() else {
-            verdict.lost.push(told());
-            continue;
-        };
-        *verdict.codes.entry(code.to_owned()).or_default() += 1;
         if story.class == "once" && (story.begun > 1 || story.effects > 1) {
             verdict.once_twice.push(told());
         }
+        let Some((code, text)) = story.last() else {
+            let forgotten = story.accepted && story.begun == 0;
+            if !story.left || forgotten {
+                verdict.lost.push(told());
+            }
+            let how = if story.left { "left" } else { "lost" };
+            *verdict.codes.entry(how.to_owned()).or_default() += 1;
+            continue;
+        };
+        *verdict.codes.entry(code.to_owned()).or_default() += 1;
         if code == "ok" && story.class != "query" && story.effects == 0 {
             verdict.done_without_effect.push(told());
         }
@@ -197,7 +207,8 @@ fn the_checker_sees_each_fault() {
     let done = "begin a n1 1\neffect a n1 1\n";
     let clean = check(&ok, done);
     assert!(!clean.is_broken() && clean.unknown.is_empty(), "{clean}");
-    let cases: [(&str, String, String); 9] = [
+    let cases: [(&str, String, String); 10] = [
+        ("lost 1", format!("{sent}left a\n"), String::new()),
         ("lost 1", sent.into(), done.into()),
         ("once twice 1", ok.clone(), done.repeat(2)),
         ("done without effect 1", ok.clone(), String::new()),
@@ -228,6 +239,7 @@ fn the_checker_sees_each_fault() {
         let verdict = check(&clients, &effects).to_string();
         assert!(verdict.contains(expected), "{expected} in: {verdict}");
     }
+    assert!(!check(&format!("{sent}left a\n"), done).is_broken());
     let retried = format!("{sent}end a busy did not run\nend a ok n1\nend a ok n1\n");
     assert!(!check(&retried, done).is_broken());
 }

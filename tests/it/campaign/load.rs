@@ -1,7 +1,9 @@
 //! The clients of a campaign: many connections of the client library, and one-shot command lines. They write
 //! down what they sent and heard, and ask for each id until it has its end.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,6 +24,9 @@ const TO_END: Duration = Duration::from_secs(60);
 /// The time limit of one asking.
 const TO_ANSWER: Duration = Duration::from_secs(20);
 
+/// The time limit of what nobody asks for again: it must not be over before its turn.
+const TO_RUN: Duration = Duration::from_secs(600);
+
 /// Between two attempts to connect.
 const AT_ONCE: Backoff = Backoff {
     first: Duration::from_millis(5),
@@ -37,6 +42,8 @@ pub(super) struct Plan {
     pub(super) each: usize,
     /// Command lines beside them, one at a time.
     pub(super) command_lines: bool,
+    /// Clients beside them that leave as soon as they have heard `accepted`.
+    pub(super) leavers: bool,
     /// Of a hundred requests so many are cancelled some milliseconds later.
     pub(super) cancelled: u64,
     /// Longest that a handler takes before and after its effect, in milliseconds.
@@ -48,6 +55,7 @@ pub(super) const USUAL: Plan = Plan {
     clients: 8,
     each: 3,
     command_lines: true,
+    leavers: true,
     cancelled: 8,
     work: 30,
 };
@@ -147,6 +155,9 @@ pub(super) fn run(plan: Plan, home: &Home, seed: u64, log: &Arc<Log>) {
     std::thread::scope(|threads| {
         if plan.command_lines {
             threads.spawn(|| call_by_command_lines(&plan, home, Random(seed ^ 1), log));
+        }
+        if plan.leavers {
+            threads.spawn(|| leave_with_what_is_accepted(&plan, home, Random(seed ^ 3), log));
         }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -286,4 +297,43 @@ fn call_once(home: &Home, wish: &Wish, log: &Log) -> bool {
         _ => return false,
     }
     true
+}
+
+/// Clients that are content with `accepted`, and never come back: not for this daemon, nor for the next.
+fn leave_with_what_is_accepted(plan: &Plan, home: &Home, mut random: Random, log: &Log) {
+    while !log.stopped() {
+        let mut wish = Wish::new(plan, &mut random);
+        while wish.target.class != "once" {
+            wish = Wish::new(plan, &mut random);
+        }
+        if let Ok(stream) = UnixStream::connect(home.socket()) {
+            wish.write_down(log);
+            // The daemon may die in the middle: then nobody knows, and nobody asks.
+            if let Ok(true) = wait_accepted(stream, &wish) {
+                log.line(format_args!("accepted {}", wish.id));
+            }
+            log.line(format_args!("left {}", wish.id));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn wait_accepted(mut stream: UnixStream, wish: &Wish) -> std::io::Result<bool> {
+    stream.set_read_timeout(Some(TO_ANSWER))?;
+    let hello = serde_json::json!({
+        "command": "hello", "client": Uuid::now_v7(), "features": ["progress"],
+    });
+    let call = serde_json::json!({
+        "request_id": wish.id, "command": "call", "timeout": TO_RUN.as_secs(),
+        "script": wish.target.script, "handler": wish.target.handler,
+        "params": { "nonce": wish.nonce, "before": wish.before, "after": wish.after },
+    });
+    writeln!(stream, "{hello}\n{call}")?;
+    for line in BufReader::new(stream).lines() {
+        let line = line?;
+        if line.contains(&wish.id.to_string()) {
+            return Ok(line.contains("\"accepted\""));
+        }
+    }
+    Ok(false)
 }

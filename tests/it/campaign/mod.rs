@@ -16,7 +16,7 @@ mod scripts;
 mod storms;
 mod worker_kills;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::harness::Home;
 
@@ -74,12 +74,26 @@ impl std::fmt::Display for Times {
     }
 }
 
+/// What was accepted of clients that have left may still wait for its turn.
+fn wait_for_those_that_left(home: &Home, clients: &str) -> checker::Verdict {
+    let begun = Instant::now();
+    loop {
+        let verdict = checker::check(clients, &scripts::ledger(home));
+        if verdict.lost.is_empty() || begun.elapsed() > TO_RUN {
+            return verdict;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// How long what was accepted may wait for its turn when nothing else is asked any more.
+const TO_RUN: Duration = Duration::from_secs(10);
+
 /// Compares the books of a campaign that is over, and keeps them in the home.
 #[track_caller]
 fn settle(campaign: &str, home: &Home, clients: &str, unknown_allowed: bool) -> checker::Verdict {
-    let ledger = scripts::ledger(home);
     home.write("clients.log", clients);
-    let verdict = checker::check(clients, &ledger);
+    let verdict = wait_for_those_that_left(home, clients);
     eprintln!("{campaign}: {verdict}");
     let broken = verdict.is_broken() || (!unknown_allowed && !verdict.unknown.is_empty());
     assert!(

@@ -38,7 +38,7 @@ moonkeep.handle("spin", function() while true do pcall(function() while true do 
 "#;
 
 /// One handler, `once` for all anybody knows, and three ways to end badly.
-const PYTHON: &str = r#"#!/usr/bin/env python3
+const PYTHON: &str = r#"#!/usr/bin/env -S python3 -SE
 # /// moonkeep
 # stop_timeout = "500ms"
 # ///

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::load::{self, Log, StopAtEnd, USUAL};
+use super::load::{self, Log, Plan, StopAtEnd, USUAL};
 use super::{Random, scripts, seed, settle};
 use crate::harness::{Home, kill, rounds, wait_until};
 
@@ -35,6 +35,12 @@ const PYTHON: [Death; 5] = [
     Death::Handler("crash"),
     Death::Handler("exhaust"),
 ];
+
+/// What those who leave would have heard, nobody knows: their request may be unknown.
+const PLAN: Plan = Plan {
+    leavers: false,
+    ..USUAL
+};
 
 fn die(home: &Home, script: &str, death: Death) {
     match death {
@@ -76,7 +82,7 @@ fn a_worker_that_dies_at_any_instant_leaves_unknown_at_most_what_it_ran() {
     let (begun, mut failed) = (Instant::now(), 0);
     std::thread::scope(|threads| {
         let stop = StopAtEnd(&log);
-        let load = threads.spawn(|| load::run(USUAL, &home, seed, &log));
+        let load = threads.spawn(|| load::run(PLAN, &home, seed, &log));
         for _ in 0..kills {
             std::thread::sleep(Duration::from_millis(random.below(150)));
             let script = scripts::SCRIPTS[random.below(3) as usize];
