@@ -178,7 +178,8 @@ impl<'a> Fields<'a> {
                 "\"timeout\" must be more than 0 and at most {} seconds; change it",
                 most.as_secs()
             ))),
-            other => Ok(other),
+            // The wire has microseconds: what is shorter would be printed as nothing.
+            other => Ok(other.map(|time| time.max(Duration::from_micros(1)))),
         }
     }
 

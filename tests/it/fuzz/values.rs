@@ -71,7 +71,7 @@ fn name(random: &mut Random) -> String {
         .chars()
         .filter(|sign| !sign.is_control())
         .collect();
-    if text.is_empty() {
+    if text.is_empty() || text.len() > moonkeep::limits::HANDLER_NAME_BYTES {
         "h".to_owned()
     } else {
         text
