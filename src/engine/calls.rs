@@ -365,18 +365,17 @@ impl Engine {
     /// What one who joins now may be told of it: nothing, before its entry is safe.
     fn word_for(&self, key: RequestKey) -> Option<Body> {
         let request = self.requests.get(key)?;
-        match &request.state {
-            State::Unplaced | State::Queued(_) | State::Starting(_) => {
-                let safe = match &request.entry {
-                    None => true,
-                    Some(entry) => self.is_accepted(entry),
-                };
-                safe.then_some(Body::Accepted)
-            }
+        let safe = match &request.entry {
+            None => true,
+            Some(entry) => self.is_accepted(entry),
+        };
+        let word = match &request.state {
+            State::Unplaced | State::Queued(_) | State::Starting(_) => Body::Accepted,
             State::Running(_) | State::Cancelling { .. } | State::Elsewhere | State::Ending(_) => {
-                Some(Body::Running)
+                Body::Running
             }
-        }
+        };
+        safe.then_some(word)
     }
 
     /// `accepted` and `running`, for those who asked for them.

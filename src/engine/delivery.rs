@@ -2,13 +2,15 @@
 //!
 //! What is pruned moves the low-water mark, and an unknown id at or below it is refused, never run.
 //! Ids are pruned in the order of their own time, so that one id from the future expires nobody else's. Ages are
-//! counted in wall time: they outlive the daemon.
+//! counted in wall time: they outlive the daemon. The mark counts once the journal has it, so that no id is
+//! refused today and run tomorrow.
 
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
 use super::hash::FastMap;
+use super::journaling::Held;
 use super::records::{EntryId, Record};
 use super::requests::RequestKey;
 use super::{Engine, refusals};
@@ -95,13 +97,16 @@ pub(super) struct Stored {
     low_water: Option<u64>,
     /// When the machine started, if that was after an earlier daemon's life.
     boot: Option<u64>,
+    pruning: Option<Pruning>,
     pub(super) retention: Retention,
 }
 
-/// What went, and what it leaves behind.
-pub(super) struct Pruned {
-    pub(super) entries: Vec<EntryId>,
-    pub(super) low_water: u64,
+/// Answers that go when the journal has that: until then they are given still, and afterwards their ids are
+/// refused by every daemon to come.
+#[derive(Debug)]
+struct Pruning {
+    ids: Vec<Uuid>,
+    low_water: u64,
 }
 
 /// What an entry takes beside its payload.
@@ -157,42 +162,61 @@ impl Stored {
         })
     }
 
-    /// Forgets what is too much or too old: many at once, so that the journal is told seldom.
-    pub(super) fn prune(&mut self, now: u64) -> Option<Pruned> {
-        if !self.is_over(now, self.retention, self.retention.slack) {
+    /// Chooses what is too much or too old: many at once, so that the journal is told seldom.
+    fn begin_pruning(&mut self, now: u64) -> Option<Record> {
+        let most = self.retention;
+        if self.pruning.is_some() || !self.is_over(now, most, self.bytes) {
             return None;
         }
-        let fewer = Retention {
-            answers: self
-                .retention
-                .answers
-                .saturating_sub(self.retention.at_once),
-            ..self.retention
-        };
-        let (mut entries, mut newest) = (Vec::new(), 0);
-        while self.is_over(now, fewer, 0) {
-            let Some(((time, id), _)) = self.by_time.pop_first() else {
+        let (mut count, mut bytes) = (self.by_time.len(), self.bytes);
+        let (mut ids, mut entries, mut low_water) = (Vec::new(), Vec::new(), self.low_water);
+        for ((time, id), ended_at) in &self.by_time {
+            let old = now.saturating_sub(*ended_at) > most.age;
+            if !old && count + most.at_once <= most.answers && bytes <= most.bytes {
                 break;
-            };
-            newest = time.max(newest);
+            }
+            if let Some(Entry::Ended(ended)) = self.table.get(id) {
+                bytes -= ended.bytes;
+                entries.extend(ended.entry);
+            }
+            count -= 1;
+            ids.push(*id);
+            low_water = low_water.max(Some(*time));
+        }
+        let low_water = low_water?;
+        self.pruning = Some(Pruning { ids, low_water });
+        Some(Record::Pruned { entries, low_water })
+    }
+
+    /// The journal has it: they are gone.
+    fn end_pruning(&mut self) {
+        let Some(pruning) = self.pruning.take() else {
+            return;
+        };
+        self.low_water = self.low_water.max(Some(pruning.low_water));
+        for id in pruning.ids {
+            self.by_time.remove(&(time_of(id), id));
             if let Some(Entry::Ended(ended)) = self.table.remove(&id) {
                 self.bytes -= ended.bytes;
                 self.entries -= u64::from(ended.entry.is_some());
-                entries.extend(ended.entry);
             }
         }
-        let low_water = self.low_water.map_or(newest, |mark| mark.max(newest));
-        self.low_water = Some(low_water);
-        Some(Pruned { entries, low_water })
     }
 
-    fn is_over(&self, now: u64, most: Retention, slack: u64) -> bool {
-        if self.by_time.len() > most.answers || self.bytes > most.bytes {
+    /// The journal does not take what is to be forgotten: what need not be kept is not.
+    fn is_stuck(&self) -> bool {
+        self.pruning.is_some()
+            && (self.by_time.len() > self.retention.answers + self.retention.at_once
+                || self.bytes > self.retention.bytes.saturating_mul(2))
+    }
+
+    fn is_over(&self, now: u64, most: Retention, bytes: usize) -> bool {
+        if self.by_time.len() > most.answers || bytes > most.bytes {
             return true;
         }
         self.by_time
             .first_key_value()
-            .is_some_and(|(_, ended)| now.saturating_sub(*ended) > most.age + slack)
+            .is_some_and(|(_, ended)| now.saturating_sub(*ended) > most.age + most.slack)
     }
 
     pub(super) fn entries(&self) -> u64 {
@@ -213,21 +237,29 @@ impl Stored {
 }
 
 impl Engine {
-    /// Keeps an answer for repeats of its id; what is too much or too old goes.
+    /// Keeps an answer for repeats of its id; what is too much or too old goes, when the journal has that.
     pub(super) fn keep(&mut self, id: Uuid, ended: Ended, at_unix_ms: u64) {
-        self.stored.keep(id, ended, at_unix_ms);
-        let Some(pruned) = self.stored.prune(self.unix_ms()) else {
+        if ended.entry.is_none() && self.stored.is_stuck() {
+            self.stored.forget(id);
             return;
-        };
-        if !pruned.entries.is_empty() {
-            self.write_down(
-                Durability::Process,
-                Record::Pruned {
-                    entries: pruned.entries,
-                    low_water: pruned.low_water,
-                },
-            );
         }
+        self.stored.keep(id, ended, at_unix_ms);
+        self.prune();
+    }
+
+    fn prune(&mut self) {
+        if let Some(record) = self.stored.begin_pruning(self.unix_ms()) {
+            // The mark is for ids of every script, so it has to survive what the most careful one survives.
+            let mark = self.write_down(Durability::Power, record);
+            self.journal.hold(Durability::Power, mark, Held::Pruning);
+        }
+    }
+
+    /// The low-water mark is safe.
+    pub(super) fn pruned(&mut self) {
+        self.stored.end_pruning();
+        // During a fault more may have come than went.
+        self.prune();
     }
 }
 

@@ -250,6 +250,7 @@ impl Engine {
             Held::Accepted(key) => self.tell_progress(key, &Body::Accepted),
             Held::Start(start) => self.send_started(start),
             Held::End(key) => self.conclude(key),
+            Held::Pruning => self.pruned(),
             Held::Outcomes(worker, mark) => {
                 if let Some(worker) = self.journal.when_synced(worker, mark) {
                     self.effects.push_back(Effect::DropOutcomes { worker });
@@ -279,7 +280,7 @@ impl Engine {
     fn unwritten(&self) -> Vec<RequestKey> {
         let held = self.journal.held().filter_map(|(_, held)| match held {
             Held::Accepted(key) | Held::Start(Start { key, .. }) => Some(*key),
-            Held::End(_) | Held::Outcomes(..) => None,
+            Held::End(_) | Held::Pruning | Held::Outcomes(..) => None,
         });
         let unwritten = |key: &RequestKey| {
             let request = self.requests.get(*key);

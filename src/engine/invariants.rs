@@ -57,7 +57,7 @@ impl Engine {
                         assert_eq!(entry.accepted, Some(mark), "{key:?} is accepted by it");
                     }
                 }
-                Held::Start(_) | Held::Outcomes(..) => {}
+                Held::Start(_) | Held::Pruning | Held::Outcomes(..) => {}
             }
         }
         ends

@@ -18,6 +18,8 @@ pub(super) enum Held {
     Start(Start),
     /// The end, for those who wait and for all repeats.
     End(RequestKey),
+    /// Answers that are to be forgotten.
+    Pruning,
     /// The leave to remove a worker's outcome record; synced must be up to the mark.
     Outcomes(WorkerId, Mark),
 }
