@@ -4,7 +4,7 @@ use super::alphabet::{Effect, Kill, Moment, Peer};
 use super::asking::{Ask, What};
 use super::coalesce::FlightKey;
 use super::delivery::Known;
-use super::ends::Keep;
+use super::ends::{Keep, withdrawn};
 use super::requests::{Request, RequestKey, State, Waiter, Why};
 use super::timers::Timer;
 use super::{Engine, refusals};
@@ -58,8 +58,8 @@ impl Engine {
         if request.waiters.iter().all(&mut whom) {
             match &request.state {
                 State::Unplaced | State::Queued(_) | State::Starting(_) => {
-                    let ran = request.has_run();
-                    self.finish(key, Body::Error(refusals::cancelled(ran)), Keep::Yes);
+                    let refusal = withdrawn(request);
+                    self.finish(key, Body::Error(refusal), Keep::Yes);
                 }
                 State::Running(_) | State::Cancelling { .. } => {
                     self.ask_to_stop(key, Why::Asked);

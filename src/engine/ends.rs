@@ -257,7 +257,7 @@ impl Engine {
             let body = if request.deadline <= now {
                 Body::Error(refusal)
             } else {
-                Body::Error(refusals::cancelled(ran))
+                Body::Error(withdrawn(request))
             };
             self.finish(key, body, Keep::Yes);
             return;
@@ -266,6 +266,7 @@ impl Engine {
             self.finish(key, Body::Error(refusal), Keep::Yes);
             return;
         }
+        let refusal = refusals::timeout_waiting(&request.script);
         self.expire_waiters(key, refusal, now);
     }
 
@@ -324,8 +325,8 @@ impl Engine {
                     Delivery::Query => Keep::No,
                     Delivery::Idempotent | Delivery::Once => Keep::Yes,
                 };
-                let ran = request.has_run();
-                self.finish(key, Body::Error(refusals::cancelled(ran)), keep);
+                let refusal = withdrawn(request);
+                self.finish(key, Body::Error(refusal), keep);
             }
             (State::Running(_), false) if request.delivery != Delivery::Once => {
                 for identity in std::mem::take(&mut request.identities) {
@@ -359,6 +360,19 @@ pub(super) fn stopped(request: &Request) -> Option<Refusal> {
         _ if by_deadline => Some(refusals::timeout_running(&request.script, false)),
         Delivery::Once => Some(refusals::stopped(&request.script)),
         Delivery::Query | Delivery::Idempotent => None,
+    }
+}
+
+/// What is said of a request that nobody wants any more and that does not run now. One that ran before, and was
+/// to run again, is not `cancelled`.
+pub(super) fn withdrawn(request: &Request) -> Refusal {
+    match request.delivery {
+        Delivery::Once | Delivery::Idempotent if request.has_run() => {
+            refusals::stopped(&request.script)
+        }
+        Delivery::Once | Delivery::Idempotent | Delivery::Query => {
+            refusals::cancelled(request.has_run())
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::alphabet::Exit;
-use super::ends::Keep;
+use super::ends::{Keep, withdrawn};
 use super::records::Outcomes;
 use super::requests::{RequestKey, State, Why};
 use super::{Engine, refusals};
@@ -92,12 +92,15 @@ impl Engine {
             (Verdict::Ended(body), _) => return self.ended_by_worker(key, body),
             (Verdict::Unknown, _) if again => return self.start_over(key),
             (Verdict::Unknown, _) => refusals::outcome_unknown(&name, cause, request.id.as_ref()),
-            (Verdict::NeverBegan, None) => {
+            (Verdict::NeverBegan, why) => {
                 request.starts = request.starts.saturating_sub(1);
-                return self.start_over(key);
+                match (why, request.starts) {
+                    (None, _) => return self.start_over(key),
+                    (Some(Why::Deadline), 0) => refusals::timeout_queued(&name, None),
+                    (Some(Why::Deadline), starts) => refusals::timeout_again(&name, starts),
+                    (Some(Why::Asked | Why::Abandoned), _) => withdrawn(request),
+                }
             }
-            (Verdict::NeverBegan, Some(Why::Deadline)) => refusals::timeout_queued(&name, None),
-            (Verdict::NeverBegan, Some(Why::Asked | Why::Abandoned)) => refusals::cancelled(false),
             (Verdict::RunAgain | Verdict::GiveUp, Some(Why::Deadline)) => {
                 refusals::timeout_running(&name, false)
             }

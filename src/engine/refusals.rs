@@ -210,6 +210,16 @@ pub(super) fn timeout_queued(script: &ScriptName, error: Option<&str>) -> Refusa
     )
 }
 
+/// One of several who wait for it has no time left; it may run yet.
+pub(super) fn timeout_waiting(script: &ScriptName) -> Refusal {
+    Refusal::new(
+        ErrorCode::Timeout,
+        format!(
+            "the time limit passed while the request waited for script {script}, and it still waits for others who asked the same; give it more time, or ask again with the same id"
+        ),
+    )
+}
+
 /// It ran, its worker died, and it waited for another turn.
 pub(super) fn timeout_again(script: &ScriptName, starts: u32) -> Refusal {
     Refusal::new(

@@ -8,6 +8,7 @@
 mod crashes;
 mod driver;
 mod forgery;
+mod journal;
 mod lives;
 mod promises;
 mod routing;

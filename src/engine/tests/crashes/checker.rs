@@ -39,6 +39,8 @@ pub(super) struct Checker {
     pub(super) kinds: BTreeMap<String, u64>,
 }
 
+const NEVER_RAN: &str = "told that it never ran, and begins";
+
 /// What an answer means for the one who hears it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
@@ -130,6 +132,10 @@ impl Checker {
             if !case.power {
                 case.said = None;
                 case.acknowledged = false;
+                // Its end is forgotten, its acceptance is not: what may run twice runs.
+                if case.handler == "i" && case.never == Some(NEVER_RAN) {
+                    case.never = None;
+                }
             }
         }
     }
@@ -173,7 +179,7 @@ impl Checker {
             ErrorCode::Cancelled | ErrorCode::Timeout
                 if text.contains("never ran") && self.cases[number].handler != "q" =>
             {
-                self.cases[number].never = Some("told that it never ran, and begins");
+                self.cases[number].never = Some(NEVER_RAN);
                 if self.cases[number].effects + self.cases[number].begins > 0 {
                     self.violated(number, "told that it never ran, and did");
                 }
