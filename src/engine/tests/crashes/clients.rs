@@ -168,7 +168,7 @@ impl World {
         self.says_to_daemon(session, "cancel".to_owned(), Command::Cancel { target });
     }
 
-    pub(super) fn to_client(&mut self, session: SessionId, answer: Answer) {
+    pub(super) fn client_is_told(&mut self, session: SessionId, answer: Answer) {
         let found = self
             .clients
             .iter()

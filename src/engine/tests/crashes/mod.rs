@@ -162,14 +162,14 @@ impl World {
         match effect {
             Effect::ToClient { session, answer } => {
                 let cost = answer.cost();
-                self.to_client(session, answer);
+                self.client_is_told(session, answer);
                 let peer = Peer::Session(session);
                 self.soon(300, Happening::Input(number, Input::Flushed { peer, cost }));
             }
             Effect::ToWorker { worker, message } => {
                 let (cost, peer) = (message.cost(), Peer::Worker(worker.clone()));
                 self.soon(300, Happening::Input(number, Input::Flushed { peer, cost }));
-                self.to_process(number, &worker, message);
+                self.process_is_told(number, &worker, message);
             }
             Effect::Disconnect { session, .. } => self.disconnected(session),
             Effect::Journal {

@@ -135,7 +135,7 @@ impl World {
         }
     }
 
-    pub(super) fn to_process(&mut self, daemon: u64, id: &WorkerId, message: ToWorker) {
+    pub(super) fn process_is_told(&mut self, daemon: u64, id: &WorkerId, message: ToWorker) {
         let Some(index) = self.find(daemon, id) else {
             return;
         };
@@ -165,7 +165,7 @@ impl World {
                     self.soon(5_000, Happening::Process(index, doing));
                 }
             }
-            ToWorker::Ping { beat } => {
+            ToWorker::Ping { beat, .. } => {
                 if !process.hung {
                     let pong = Notice::Pong {
                         beat,
@@ -204,6 +204,10 @@ impl World {
             Kill::Term => 15,
             Kill::Kill => 9,
         };
+        // Its askers may hear of the kill before it has happened.
+        for job in self.processes[index].running.values() {
+            self.checker.worker_died_with(job.number);
+        }
         let doing = Doing::Die(Exit::Signal(number));
         self.soon(800, Happening::Process(index, doing));
     }
