@@ -19,7 +19,12 @@ use crate::trust;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Found {
     /// `hash`: blake3, hex, over the script's bytes, its path, kind and settings.
-    Script { spec: Arc<ScriptSpec>, hash: String },
+    /// `empty`: not a byte is in its file, which may be a moment of somebody's save.
+    Script {
+        spec: Arc<ScriptSpec>,
+        hash: String,
+        empty: bool,
+    },
     /// It cannot run as it stands; the error names the files and what to do.
     Faulty {
         name: ScriptName,
@@ -235,7 +240,7 @@ fn examine(
         examine_one(config, &name, &path, folders)
     };
     match examined {
-        Ok((spec, hash)) => Found::Script { spec, hash },
+        Ok(found) => found,
         Err(error) => Found::Faulty { name, path, error },
     }
 }
@@ -245,7 +250,7 @@ fn examine_one(
     name: &ScriptName,
     path: &Path,
     folders: &mut BTreeSet<PathBuf>,
-) -> Result<(Arc<ScriptSpec>, String), String> {
+) -> Result<Found, String> {
     let file = trust::read(path, limits::SCRIPT_BYTES).inspect_err(|_| {
         // Also a link that leads nowhere is to be noticed when it is mended.
         folders.extend(link_target_folder(path));
@@ -265,8 +270,11 @@ fn examine_one(
         kind,
         settings,
     };
-    let hash = fingerprint(&file.bytes, &spec);
-    Ok((Arc::new(spec), hash))
+    Ok(Found::Script {
+        hash: fingerprint(&file.bytes, &spec),
+        empty: file.bytes.is_empty(),
+        spec: Arc::new(spec),
+    })
 }
 
 fn link_target_folder(path: &Path) -> Option<PathBuf> {

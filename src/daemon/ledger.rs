@@ -58,7 +58,10 @@ impl Ledger {
         let mut news = News::default();
         for found in &look.found {
             match found {
-                Found::Script { spec, hash } => self.script(spec, hash, contents, &mut news),
+                Found::Script { spec, empty, .. } if *empty && self.is_a_surprise(&spec.name) => {
+                    news.unsure = true;
+                }
+                Found::Script { spec, hash, .. } => self.script(spec, hash, contents, &mut news),
                 Found::Faulty { name, path, error } => self.faulty(name, path, error, &mut news),
             }
         }
@@ -89,6 +92,13 @@ impl Ledger {
         entries
             .flat_map(|entry| entry.followed.keys().cloned())
             .collect()
+    }
+
+    /// Whether an emptied script is to be looked at once more: one that was there, and was not missed already.
+    fn is_a_surprise(&mut self, script: &ScriptName) -> bool {
+        self.scripts
+            .get_mut(script)
+            .is_some_and(|entry| !std::mem::replace(&mut entry.missed, true))
     }
 
     fn script(

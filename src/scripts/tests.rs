@@ -41,7 +41,7 @@ impl House {
     fn hash(&self, name: &str) -> String {
         let look = look(&self.home);
         let hash = look.found.iter().find_map(|found| match found {
-            Found::Script { spec, hash } if spec.name.as_str() == name => Some(hash.clone()),
+            Found::Script { spec, hash, .. } if spec.name.as_str() == name => Some(hash.clone()),
             Found::Script { .. } | Found::Faulty { .. } => None,
         });
         hash.expect("a script of this name")

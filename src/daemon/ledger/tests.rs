@@ -18,6 +18,7 @@ fn script(text: &str, hash: &str) -> Found {
     Found::Script {
         spec: Arc::new(spec),
         hash: hash.to_owned(),
+        empty: hash.is_empty(),
     }
 }
 
@@ -230,4 +231,16 @@ fn a_file_that_only_the_daemon_sees_leads_to_one_reload_for_each_of_its_contents
     loads(&mut ledger, "a", &[("lib/m.lua", "m2")]);
     assert_eq!(look(&mut ledger, Some("m2")), NOTHING);
     assert_eq!(look(&mut ledger, Some("m1")), ["+a lib/m.lua"]);
+}
+
+// FI-15: who writes in place empties the file first.
+#[test]
+fn a_script_that_is_emptied_counts_only_if_it_still_is_at_the_next_look() {
+    let mut ledger = Ledger::default();
+    let mut look = |hash: &str| tell(&mut ledger, vec![script("a", hash)], &[]);
+    assert_eq!(look("1"), ["+a scripts/a.lua"]);
+    assert_eq!(look(""), ["?"]);
+    assert_eq!(look("2"), ["+a scripts/a.lua"]);
+    assert_eq!(look(""), ["?"]);
+    assert_eq!(look(""), ["+a scripts/a.lua"]);
 }
