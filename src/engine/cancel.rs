@@ -149,12 +149,20 @@ impl Engine {
         }
     }
 
-    /// The worker did not end it in the grace time: the worker is killed, and the request ends now.
+    /// The worker did not end it in the grace time: it is killed. What is `once` ends when it is gone, by what it
+    /// wrote down; all others end now.
     pub(super) fn cancel_ignored(&mut self, key: RequestKey) {
-        let Some(request) = self.requests.get(key) else {
+        let now = self.now;
+        let Some(request) = self.requests.get_mut(key) else {
             return;
         };
-        let (Some(run), State::Cancelling { why, .. }) = (request.run(), &request.state) else {
+        let State::Cancelling {
+            run,
+            why,
+            kill_at,
+            killed,
+        } = &mut request.state
+        else {
             return;
         };
         let worker = WorkerId {
@@ -169,16 +177,25 @@ impl Engine {
             Why::Deadline => "at its time limit",
             Why::Asked | Why::Abandoned => "when it was cancelled",
         };
-        let cause = format!("its worker did not stop {what} {when} and was killed");
         let refusal = match (request.delivery, why) {
             (Delivery::Once, _) => {
-                refusals::outcome_unknown(&request.script, &cause, request.id.as_ref())
+                if let Some(cause) = killed {
+                    let refusal =
+                        refusals::outcome_unknown(&request.script, cause, request.id.as_ref());
+                    self.finish(key, Body::Error(refusal), Keep::Yes);
+                    return;
+                }
+                let cause = format!("its worker did not stop {what} {when} and was killed");
+                *killed = Some(cause.into());
+                *kill_at = now.after(limits::EXIT_GRACE);
+                self.timers.arm(Timer::Request(key), *kill_at);
+                None
             }
             (Delivery::Query | Delivery::Idempotent, Why::Asked | Why::Abandoned) => {
-                refusals::cancelled(true)
+                Some(refusals::cancelled(true))
             }
             (Delivery::Query | Delivery::Idempotent, Why::Deadline) => {
-                refusals::timeout_running(&request.script, false)
+                Some(refusals::timeout_running(&request.script, false))
             }
         };
         let text = format!(
@@ -186,7 +203,9 @@ impl Engine {
             limits::CANCEL_GRACE.as_millis()
         );
         self.kill_worker(&worker, text);
-        self.finish(key, Body::Error(refusal), Keep::Yes);
+        if let Some(refusal) = refusal {
+            self.finish(key, Body::Error(refusal), Keep::Yes);
+        }
     }
 }
 
@@ -194,7 +213,12 @@ impl Request {
     fn cancel(&mut self, why: Why, kill_at: Moment) {
         let state = std::mem::replace(&mut self.state, State::Unplaced);
         self.state = match state {
-            State::Running(run) => State::Cancelling { run, why, kill_at },
+            State::Running(run) => State::Cancelling {
+                run,
+                why,
+                kill_at,
+                killed: None,
+            },
             State::Unplaced
             | State::Queued(_)
             | State::Starting(_)

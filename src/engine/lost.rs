@@ -78,8 +78,12 @@ impl Engine {
             return;
         };
         let name = request.script.clone();
-        let asked_to_stop = match request.state {
-            State::Cancelling { why, .. } => Some(why),
+        let mut cause = cause;
+        let asked_to_stop = match &request.state {
+            State::Cancelling { why, killed, .. } => {
+                cause = killed.as_deref().unwrap_or(cause);
+                Some(*why)
+            }
             State::Unplaced
             | State::Queued(_)
             | State::Starting(_)

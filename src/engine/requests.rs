@@ -72,8 +72,10 @@ pub(super) enum State {
     Cancelling {
         run: Run,
         why: Why,
-        /// When the worker is killed for not ending it.
+        /// When the worker is killed for not ending it; once it was, when its exit is waited for no longer.
         kill_at: Moment,
+        /// What is said of its outcome if that is unknown. Set when the worker was killed for it.
+        killed: Option<Box<str>>,
     },
     /// A worker of an earlier daemon still has it.
     Elsewhere,

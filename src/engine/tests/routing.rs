@@ -98,7 +98,21 @@ fn deadlines_cancel_then_kill() {
     assert!(world.heard(one).is_empty());
     world.pass(Duration::from_millis(1_000));
     assert_eq!(world.signals(), ["s#1 Kill"]);
-    assert_eq!(world.heard(one), ["1: error outcome_unknown"]);
+    // What it wrote down is known when it is gone.
+    assert!(world.heard(one).is_empty());
     world.exited(&worker("s", 1), Exit::Signal(9));
+    assert_eq!(world.heard(one), ["1: error outcome_unknown"]);
     assert_eq!(world.spawned(), ["s#2"]);
+}
+
+#[test]
+fn a_killed_worker_that_does_not_go_keeps_nobody_waiting() {
+    let mut world = World::with_script(Settings::default());
+    let one = world.connect();
+    world.ask(one, Some("1"), call("s", "o", Some(Duration::from_secs(2))));
+    world.pass(Duration::from_millis(3_101));
+    assert_eq!(world.signals(), ["s#1 Kill"]);
+    assert!(world.heard(one).is_empty());
+    world.pass(crate::limits::EXIT_GRACE);
+    assert_eq!(world.heard(one), ["1: error outcome_unknown"]);
 }

@@ -142,7 +142,7 @@ fn a_terminal_has_completion_history_and_survives_a_restart() {
         home.script_status("talker")["in_flight"] == 1
     });
     terminal.type_line(&["C-c"]);
-    terminal.see("cancelled");
+    terminal.see("stopped at its asker's wish");
     daemon.kill();
     let _daemon = home.up();
     let after = home.status()["uuid"].as_str().expect("a uuid").to_owned();
