@@ -156,6 +156,10 @@ pub const SKIPPED: usize = 32;
 
 /// First delay of the restart back-off after the immediate restart.
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+/// When a script that changed while it was being loaded is started again, if no look has seen the change by then.
+pub const OUTDATED_RETRY: Duration = Duration::from_millis(100);
+/// Starts in a row that find another content than the looks do; one more is a failure like any other.
+pub const OUTDATED_STARTS: u32 = 10;
 /// Longest delay of the restart back-off.
 pub const BACKOFF_MOST: Duration = Duration::from_secs(30);
 /// Run time after which a worker counts as good and the back-off starts anew.

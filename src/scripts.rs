@@ -267,6 +267,7 @@ fn examine_one(
     let spec = ScriptSpec {
         name: name.clone(),
         path: path.to_owned(),
+        content: (kind == ScriptKind::Lua).then(|| blake3::hash(&file.bytes).to_hex().to_string()),
         kind,
         settings,
     };

@@ -148,6 +148,7 @@ impl Nursery {
             home: self.home.root().to_owned(),
             socket: self.socket.clone(),
             path: spec.path.clone(),
+            content: spec.content.clone(),
             exec: spec.kind == ScriptKind::Executable,
             args: spec.settings.args.clone(),
             concurrency: spec.settings.concurrency,

@@ -142,6 +142,7 @@ fn noted(notice: &Notice) -> &'static str {
         Notice::Handover { .. } => "handover",
         Notice::Listen { .. } => "listen",
         Notice::Failed { .. } => "failed",
+        Notice::Outdated => "outdated",
         Notice::Confined { .. } => "confined",
     }
 }

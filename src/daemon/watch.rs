@@ -41,7 +41,10 @@ const OF_INTEREST: [&str; 3] = [CONFIG_FILE, "scripts", "lib"];
 #[derive(Clone, Debug)]
 pub(super) struct Watch {
     ledger: Rc<RefCell<Ledger>>,
+    /// Somebody waits for a look.
     asked: Rc<Notify>,
+    /// Something may have changed: a look follows when the files are quiet, for it may be in the middle of a save.
+    hints: Arc<Notify>,
     /// The newest look that the engine has asked for.
     wanted: Rc<Cell<u64>>,
 }
@@ -62,7 +65,7 @@ impl Watch {
     pub(super) fn follow(&self, script: &ScriptName, files: Vec<LoadedFile>) {
         self.ledger.borrow_mut().follow(script, files);
         // A file may have changed since it was loaded and before its folder was watched.
-        self.asked.notify_one();
+        self.hints.notify_one();
     }
 }
 
@@ -73,7 +76,6 @@ pub(super) struct Watchman {
     watch: Watch,
     inbox: Rc<Inbox>,
     logs: Logs,
-    hints: Arc<Notify>,
     eyes: Eyes,
     /// The last look that the engine was told of.
     told: u64,
@@ -95,17 +97,16 @@ pub(super) fn start(home: &Home, inbox: &Rc<Inbox>, logs: &Logs) -> (Watch, Watc
     let watch = Watch {
         ledger: Rc::default(),
         asked: Rc::default(),
+        hints: Arc::default(),
         wanted: Rc::default(),
     };
-    let hints = Arc::new(Notify::new());
     let mut watchman = Watchman {
         home: home.clone(),
         config: Arc::default(),
         watch: watch.clone(),
         inbox: Rc::clone(inbox),
         logs: logs.clone(),
-        eyes: open_eyes(home, &hints, logs),
-        hints,
+        eyes: open_eyes(home, &watch.hints, logs),
         told: 0,
     };
     watchman.report(&scripts::look(home), &Contents::new());
@@ -131,7 +132,7 @@ impl Watchman {
         tokio::select! {
             // Cancel safe, all three: a notification that nobody waited for is remembered.
             () = self.watch.asked.notified() => {}
-            () = self.hints.notified() => self.settle().await,
+            () = self.watch.hints.notified() => self.settle().await,
             () = tokio::time::sleep(at_last) => {}
         }
     }
@@ -140,7 +141,10 @@ impl Watchman {
         let longest = Instant::now() + limits::SETTLE_MOST;
         loop {
             let quiet = (Instant::now() + limits::SETTLE).min(longest);
-            if timeout_at(quiet, self.hints.notified()).await.is_err() {
+            if timeout_at(quiet, self.watch.hints.notified())
+                .await
+                .is_err()
+            {
                 return;
             }
         }
@@ -242,7 +246,7 @@ impl Watchman {
                 continue;
             }
             // What changed in it since this look and before the watch is seen by the next look.
-            self.watch.rescan();
+            self.watch.hints.notify_one();
             if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive)
                 && folder.is_dir()
             {

@@ -65,6 +65,9 @@ pub struct ScriptSpec {
     pub name: ScriptName,
     /// The file in `scripts/`, not resolved.
     pub path: PathBuf,
+    /// Lua: blake3 (hex) of the file's bytes. A worker that finds others runs nothing of them.
+    #[serde(default)]
+    pub content: Option<String>,
     pub kind: ScriptKind,
     pub settings: Settings,
 }

@@ -237,6 +237,9 @@ impl Engine {
         let script = self.scripts.get_mut(name)?;
         let spec = Arc::clone(script.spec.as_ref()?);
         let id = script.mint_worker(&spec, now);
+        if let Some(worker) = script.worker_mut(id.generation) {
+            worker.handover.clone_from(&handover);
+        }
         self.timers.arm(
             Timer::Ready(id.clone()),
             now.after(spec.settings.ready_timeout),

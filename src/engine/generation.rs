@@ -11,7 +11,7 @@ use super::requests::RequestKey;
 use super::rising::Rising;
 use super::slots::Slot;
 use crate::proto::ids::{Ticket, WorkerId};
-use crate::proto::messages::{Handler, Refusal, Sandbox};
+use crate::proto::messages::{Handler, Json, Refusal, Sandbox};
 
 /// How far a worker is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +78,10 @@ pub(super) struct Worker {
     pub(super) sandbox: Option<Sandbox>,
     /// What it, or we, said of its end.
     pub(super) error: Option<String>,
+    /// It found another content than the last look: nothing of its script ran.
+    pub(super) outdated: bool,
+    /// What it was given of the generation before, until it is ready.
+    pub(super) handover: Option<Json>,
 }
 
 impl Worker {
@@ -101,6 +105,8 @@ impl Worker {
             events_missed: 0,
             sandbox: None,
             error: None,
+            outdated: false,
+            handover: None,
         }
     }
 

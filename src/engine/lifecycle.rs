@@ -65,14 +65,19 @@ impl Engine {
         }
     }
 
-    /// The back-off, or a failed script's pause, is over.
+    /// The back-off, or a failed script's pause, is over; or a reload is to be tried again.
     pub(super) fn restart_due(&mut self, name: &ScriptName) {
-        let waits = self
-            .scripts
-            .get(name)
-            .is_some_and(|script| matches!(script.phase, Phase::Backoff | Phase::Failed { .. }));
-        if waits {
-            self.start_script(name);
+        let Some(script) = self.scripts.get(name) else {
+            return;
+        };
+        match script.phase {
+            Phase::Backoff | Phase::Failed { .. } => self.start_script(name),
+            Phase::Ready(_, Reload::None) if script.outdated > 0 => self.reload(name),
+            Phase::Stopped
+            | Phase::Awaiting
+            | Phase::Starting(_)
+            | Phase::Ready(..)
+            | Phase::Draining(_) => {}
         }
     }
 
@@ -105,6 +110,7 @@ impl Engine {
         worker.handlers = Handlers::of(handlers);
         worker.hands_over = hands_over;
         worker.memory_bytes = memory_bytes;
+        worker.handover = None;
         self.timers.disarm(Timer::Ready(id.clone()));
         self.start_heartbeat();
         self.promote(id);
@@ -131,6 +137,7 @@ impl Engine {
             | Phase::Failed { .. } => return,
         };
         script.phase = Phase::Ready(id.generation, Reload::None);
+        script.outdated = 0;
         if script.fault.is_none() {
             script.last_error = None;
         }
@@ -202,7 +209,7 @@ impl Engine {
             self.journal.hold_outcomes(id.clone());
         }
         self.close_questions(&peer, &worker.asker, false);
-        let expected = worker.is_leaving() && worker.error.is_none();
+        let expected = worker.outdated || (worker.is_leaving() && worker.error.is_none());
         let error = worker.error.take().unwrap_or(text);
         self.note(if expected { Level::Info } else { Level::Warn }, || {
             format!(
@@ -210,7 +217,9 @@ impl Engine {
                 if expected { "" } else { " unexpectedly" }
             )
         });
-        self.after_exit(id, exit, error, self.now.since(worker.since));
+        if !worker.outdated || !self.start_anew(id, worker.handover) {
+            self.after_exit(id, exit, error, self.now.since(worker.since));
+        }
         self.wake(&id.script);
         self.release_held();
         self.look_at_shutdown();

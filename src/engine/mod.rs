@@ -40,6 +40,7 @@ mod journaling;
 mod leaving;
 mod lifecycle;
 mod lost;
+mod outdated;
 mod random;
 mod rate;
 pub mod records;

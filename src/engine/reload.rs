@@ -71,6 +71,7 @@ impl Engine {
         };
         script.adopt(Arc::clone(spec), now);
         script.restarts.reset();
+        script.outdated = 0;
         if script.held {
             return;
         }

@@ -77,6 +77,8 @@ pub(super) struct Script {
     pub(super) slots: Slots,
     pub(super) bucket: Option<Bucket>,
     pub(super) restarts: Restarts,
+    /// Starts in a row that found another content than the last look.
+    pub(super) outdated: u32,
     pub(super) generation: Generation,
     pub(super) last_error: Option<String>,
     pub(super) controls: Vec<Wanting>,
@@ -100,6 +102,7 @@ impl Script {
             slots: Slots::new(limits::CONCURRENCY),
             bucket: None,
             restarts: Restarts::default(),
+            outdated: 0,
             generation,
             last_error: None,
             controls: Vec::new(),

@@ -139,6 +139,7 @@ impl Engine {
                     worker.error.get_or_insert(text);
                 }
             }
+            Notice::Outdated => self.worker_outdated(id),
         }
     }
 

@@ -171,7 +171,8 @@ fn read_granted(lua: &Lua, sources: &Sources, path: &Path) -> Result<Vec<u8>, St
     grants
         .check(Need::Read, path)
         .map_err(|refused| refused.message)?;
-    sources.read(path).map_err(|problem| {
+    let read = sources.read(path);
+    read.map(|(bytes, _hash)| bytes).map_err(|problem| {
         // Facts can be had of any file: what is there and was not read may have been refused.
         let refused = grants.denied(Need::Read, path).filter(|_| path.exists());
         refused.map_or(problem, |refused| refused.message)

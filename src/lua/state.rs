@@ -119,13 +119,23 @@ impl State {
     /// Reads the script's file once, notes its hash, compiles what was read. The chunk is named after its path,
     /// relative to the home where it lies inside it. An `init.lua` may `require` what lies beside it.
     ///
+    /// `None`: `content` is given, and it is not the blake3 (hex) of what was read.
+    ///
     /// # Errors
     /// If it cannot be read, is too large, or is no Lua: with file and line.
-    pub fn load_file(&self, path: &Path) -> Result<Function, Failure> {
-        let source = self.0.sources.read(path).map_err(Failure::told)?;
+    pub fn load_file(
+        &self,
+        path: &Path,
+        content: Option<&str>,
+    ) -> Result<Option<Function>, Failure> {
+        let (source, hash) = self.0.sources.read(path).map_err(Failure::told)?;
+        if content.is_some_and(|content| content != hash) {
+            return Ok(None);
+        }
         require::prefer_own_folder(&self.0.lua, path)
             .map_err(|error| Failure::told(errors::explain(&error).0))?;
         self.load_text(&source, &self.0.sources.chunk_name(path))
+            .map(Some)
     }
 
     /// Compiles text; `name` as in Lua: `@file` or `=name`.
@@ -398,12 +408,13 @@ impl Sources {
         format!("@{}", shown.display())
     }
 
-    /// The bytes of a file that no other user can have written, noted as loaded with their hash. What was checked
-    /// is what is loaded: the file is opened once.
-    pub(super) fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
+    /// The bytes of a file that no other user can have written, noted as loaded with their hash, and that hash. What
+    /// was checked is what is loaded: the file is opened once.
+    pub(super) fn read(&self, path: &Path) -> Result<(Vec<u8>, String), String> {
         let file = trust::read(path, limits::SCRIPT_BYTES).inspect_err(|_| self.missed(path))?;
-        self.note(file.real, blake3::hash(&file.bytes).to_hex().to_string());
-        Ok(file.bytes)
+        let hash = blake3::hash(&file.bytes).to_hex().to_string();
+        self.note(file.real, hash.clone());
+        Ok((file.bytes, hash))
     }
 
     /// Notes that no file is there, if so: the script would load another one, or load at all, if there were.

@@ -53,7 +53,7 @@ pub fn run(
         let state = state(&context, &host)?;
         state.lua().set_app_data(Arc::clone(&confined.grants));
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let top = start_script(&host, &state, &path, args);
+        let top = start_script(&host, &state, &path, None, args);
         let feeder = Rc::clone(&host);
         let feed = feed(feeder);
         let wait = async {
@@ -66,7 +66,7 @@ pub fn run(
                 }
                 let end = match &*top.borrow() {
                     Top::Running => None,
-                    Top::Returned => (!host.is_busy()).then_some(Ok(())),
+                    Top::Returned | Top::Outdated => (!host.is_busy()).then_some(Ok(())),
                     Top::Failed(failure) => Some(Err(failure.clone())),
                 };
                 match end {

@@ -56,7 +56,13 @@ pub(super) async fn run(
     host.outbox.push(|out| codec::encode_notice(&notice, out));
     let state = make_state(&setup, &host)?;
     state.lua().set_app_data(Arc::clone(&confined.grants));
-    let top = start_script(&host, &state, &setup.path, &setup.args);
+    let top = start_script(
+        &host,
+        &state,
+        &setup.path,
+        setup.content.as_deref(),
+        &setup.args,
+    );
     let worker = Worker {
         host,
         state,
@@ -98,21 +104,26 @@ fn make_state(setup: &Setup, host: &Rc<Host>) -> anyhow::Result<State> {
     Ok(state)
 }
 
-/// Loads the file and runs its top level as a coroutine like any other.
+/// Loads the file, if it holds `content`, and runs its top level as a coroutine like any other.
 pub(super) fn start_script(
     host: &Rc<Host>,
     state: &State,
     path: &Path,
+    content: Option<&str>,
     args: &[String],
 ) -> Rc<RefCell<Top>> {
-    let run = state.load_file(path).and_then(|chunk| {
+    let run = state.load_file(path, content).and_then(|chunk| {
+        let Some(chunk) = chunk else {
+            return Ok(None);
+        };
         let values =
             arguments(state, path, args).map_err(|error| Failure::told(error.to_string()))?;
-        Ok(state.run(&chunk, values, None))
+        Ok(Some(state.run(&chunk, values, None)))
     });
     match run {
         Err(failure) => Rc::new(RefCell::new(Top::Failed(failure))),
-        Ok(run) => follow(host, run),
+        Ok(None) => Rc::new(RefCell::new(Top::Outdated)),
+        Ok(Some(run)) => follow(host, run),
     }
 }
 
@@ -281,16 +292,13 @@ impl Worker {
     }
 
     fn look_at_top(&mut self) {
-        let failed = match &*self.top.borrow() {
-            Top::Running => None,
-            Top::Returned => Some(None),
-            Top::Failed(failure) => Some(Some(failure.clone())),
-        };
-        match failed {
-            Some(Some(failure)) => self.failed(failure),
-            Some(None) if self.stage == Stage::Loading => self.ready(),
-            None if self.stage == Stage::Loading && self.host.has_talked() => self.ready(),
-            Some(None) | None => {}
+        let top = self.top.borrow().clone();
+        match top {
+            Top::Failed(failure) => self.failed(failure),
+            Top::Outdated => self.outdated(),
+            Top::Returned if self.stage == Stage::Loading => self.ready(),
+            Top::Running if self.stage == Stage::Loading && self.host.has_talked() => self.ready(),
+            Top::Running | Top::Returned => {}
         }
     }
 
@@ -311,6 +319,13 @@ impl Worker {
         log::line("error", &failure.to_string());
         let refusal = failure.refusal("the script");
         self.notice(&Notice::Failed { refusal });
+        self.stage.leave(Instant::now(), Duration::ZERO, 1);
+    }
+
+    /// The file is not what the daemon saw: nothing of it has run, or will.
+    fn outdated(&mut self) {
+        *self.top.borrow_mut() = Top::Returned;
+        self.notice(&Notice::Outdated);
         self.stage.leave(Instant::now(), Duration::ZERO, 1);
     }
 

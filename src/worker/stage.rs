@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 use crate::lua::errors::Failure;
 
 /// The script's top level.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Top {
     Running,
     Returned,
     Failed(Failure),
+    /// It never began: its file does not hold what it was to hold.
+    Outdated,
 }
 
 /// How far the worker is.

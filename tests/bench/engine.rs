@@ -65,6 +65,7 @@ fn engine(delivery: Delivery) -> Engine {
     let spec = Arc::new(ScriptSpec {
         name: script(),
         path: "/home/scripts/echo.lua".into(),
+        content: None,
         kind: ScriptKind::Lua,
         settings: Settings {
             concurrency: 128,

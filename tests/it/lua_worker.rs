@@ -4,7 +4,33 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::harness::worker::{self, Worker};
 use crate::harness::{Home, wait_until};
+
+// FI-15
+#[test]
+fn a_worker_runs_nothing_of_a_file_that_is_not_what_the_daemon_saw() {
+    let text = "require('moonkeep').handle('x', function() end) print 'it ran'";
+    let home = Home::new().script("s.lua", text);
+    for (content, runs) in [(text, true), ("", false), ("print 'another'", false)] {
+        let mut setup = worker::setup(&home, "s.lua");
+        setup.outcomes = home.path(&format!("state/outcomes/s.1.{}", content.len()));
+        setup.content = Some(blake3::hash(content.as_bytes()).to_hex().to_string());
+        let mut worker = Worker::spawn(&home, setup);
+        if runs {
+            worker.await_ready();
+            worker.kill();
+            continue;
+        }
+        // What it read is told too: the daemon compares it with what it finds then.
+        let loaded = worker.hear(|line| line["command"] == "loaded");
+        let hash = blake3::hash(text.as_bytes()).to_hex().to_string();
+        assert_eq!(loaded["files"][0]["hash"], hash, "{loaded}");
+        worker.hear(|line| line["command"] == "outdated");
+        assert_eq!(worker.wait().code(), Some(1));
+        assert!(!worker.log().contains("it ran"), "{}", worker.log());
+    }
+}
 
 const RUNAWAYS: &str = r#"
 local moonkeep = require "moonkeep"

@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use moonkeep::limits;
 use serde_json::{Value, json};
 
 use crate::harness::{Home, rounds, wait_for, wait_until};
@@ -158,6 +159,65 @@ fn a_broken_file_never_replaces_a_working_one_and_its_error_is_shown_with_its_li
         home.replace("scripts/r.lua", &revision(1));
         wait_until("the error is cleared", || last_error(&home).is_none());
     }
+}
+
+/// Says its revision; the serving generation empties its own file while it hands over, which is after the look that
+/// found the change and before the worker that loads it.
+const TREACHEROUS: &str = r#"
+local moonkeep = require 'moonkeep'
+moonkeep.handle('which', function() return REVISION end)
+local emptied = moonkeep.handover ~= nil
+moonkeep.on_handover(function()
+  if not emptied then assert(assert(io.open(moonkeep.home .. '/scripts/r.lua', 'w')):close()) end
+  emptied = true
+  return 'emptied'
+end)
+"#;
+
+// FI-15, S-08
+#[test]
+fn a_file_that_is_emptied_between_the_look_and_the_start_serves_only_when_it_is_whole() {
+    let caught = (0..10).any(|_| an_emptied_file_is_not_loaded());
+    assert!(caught, "no worker came while the file was empty");
+}
+
+/// `false`: this machine was too slow for the attempt to mean anything.
+fn an_emptied_file_is_not_loaded() -> bool {
+    let revision = |number: u64| TREACHEROUS.replace("REVISION", &number.to_string());
+    let home = Home::new()
+        .config("[script.r]\nsandbox = \"off\"\n")
+        .script("r.lua", &revision(1));
+    let _daemon = home.up();
+    let mut line = home.connect();
+    let place = home.write("scripts/r.lua", &revision(2));
+    let refused = || {
+        home.read("logs/daemon.log")
+            .contains("r.lua changed while")
+    };
+    wait_until("it is being saved", || {
+        fs::metadata(&place).is_ok_and(|facts| facts.len() == 0)
+    });
+    let emptied = Instant::now();
+    let (mut written, mut pause) = (emptied, Duration::ZERO);
+    // A save that takes long: the daemon does not look while it goes on, for half a second at most.
+    while emptied.elapsed() < Duration::from_millis(400) && !refused() {
+        home.write("scripts/r.lua", "");
+        pause = pause.max(written.elapsed());
+        written = Instant::now();
+    }
+    home.write("scripts/r.lua", &revision(2));
+    // A file that stays empty may be meant so, and is taken.
+    if pause.max(written.elapsed()) > limits::SETTLE {
+        return false;
+    }
+    wait_until("the whole content serves", || {
+        let end = line.try_call("r", "which", json!({}));
+        assert_eq!(end["status"], "ok", "an empty file serves: {end}");
+        end["result"] == 2
+    });
+    assert_eq!(home.script_status("r")["restarts"], 0);
+    assert_eq!(last_error(&home), None);
+    refused()
 }
 
 fn last_error(home: &Home) -> Option<String> {

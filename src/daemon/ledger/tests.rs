@@ -12,6 +12,7 @@ fn script(text: &str, hash: &str) -> Found {
     let spec = ScriptSpec {
         name: name(text),
         path: PathBuf::from(format!("scripts/{text}.lua")),
+        content: None,
         kind: ScriptKind::Lua,
         settings: Settings::default(),
     };

@@ -183,6 +183,7 @@ impl World {
         let spec = Arc::new(ScriptSpec {
             name: name(script),
             path: PathBuf::from(format!("/home/lab/scripts/{script}.lua")),
+            content: None,
             kind: ScriptKind::Lua,
             settings,
         });

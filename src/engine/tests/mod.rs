@@ -10,6 +10,7 @@ mod driver;
 mod forgery;
 mod journal;
 mod lives;
+mod outdated;
 mod promises;
 mod routing;
 mod sessions;

@@ -13,6 +13,7 @@ fn a_call() -> Vec<(Moment, Input)> {
     let spec = std::sync::Arc::new(ScriptSpec {
         name: name("s"),
         path: "/home/lab/scripts/s.lua".into(),
+        content: None,
         kind: ScriptKind::Lua,
         settings: Settings::default(),
     });

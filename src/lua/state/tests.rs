@@ -381,7 +381,8 @@ fn a_folder_script_requires_what_lies_beside_it() {
     for (script, expected) in [("parts/init.lua", "beside"), ("alone.lua", "lib")] {
         let state = state_in(home.path());
         let path = home.path().join("scripts").join(script);
-        let chunk = state.load_file(&path).expect("loads");
+        let chunk = state.load_file(&path, None).expect("loads");
+        let chunk = chunk.expect("nothing else was wanted");
         let values = in_runtime(state.run(&chunk, (), None)).expect("runs");
         assert_eq!(values[0].to_string().as_deref().ok(), Some(expected));
         let loaded = state.newly_loaded().expect("it is news");

@@ -98,6 +98,9 @@ pub fn encode_notice(notice: &Notice, out: &mut Vec<u8>) {
             object.raw_string("command", "failed");
             answers::write_refusal(object.key("error"), refusal);
         }
+        Notice::Outdated => {
+            object.raw_string("command", "outdated");
+        }
     }
     object.end_line();
 }
@@ -146,6 +149,7 @@ pub(super) fn read_notice(fields: &Fields<'_>) -> Result<Option<Notice>, Refusal
         "failed" => Notice::Failed {
             refusal: answers::read_refusal(fields)?,
         },
+        "outdated" => Notice::Outdated,
         _ => return Ok(None),
     }))
 }

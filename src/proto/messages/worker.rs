@@ -134,6 +134,9 @@ pub struct Setup {
     pub socket: PathBuf,
     /// The file to run: a Lua file, or an executable.
     pub path: PathBuf,
+    /// Lua: blake3 (hex) of what the daemon saw there. It runs that, or says [`Notice::Outdated`].
+    #[serde(default)]
+    pub content: Option<String>,
     pub exec: bool,
     pub args: Vec<String>,
     pub concurrency: u32,
@@ -301,6 +304,9 @@ pub enum Notice {
     Failed {
         refusal: Refusal,
     },
+    /// Its file is not what the setup says: somebody has written it since, or still does. Nothing of it ran. Its exit
+    /// follows.
+    Outdated,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

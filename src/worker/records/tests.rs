@@ -207,6 +207,7 @@ fn setup_in(folder: &Path) -> Setup {
         home: folder.to_owned(),
         socket: place("socket"),
         path: place("x.lua"),
+        content: None,
         exec: false,
         args: Vec::new(),
         concurrency: 1,

@@ -275,6 +275,7 @@ fn setup(random: &mut Random) -> Setup {
         home: path(random),
         socket: path(random),
         path: path(random),
+        content: random.maybe(text),
         exec: random.once_in(2),
         args: (0..random.below(3)).map(|_| text(random)).collect(),
         concurrency: random.next() as u32,
@@ -340,7 +341,7 @@ fn handlers(random: &mut Random) -> Vec<Handler> {
 }
 
 pub(crate) fn notice(random: &mut Random) -> Notice {
-    match random.below(7) {
+    match random.below(8) {
         0 => Notice::Ready {
             handlers: random.maybe(handlers),
             handover: random.once_in(2),
@@ -368,6 +369,7 @@ pub(crate) fn notice(random: &mut Random) -> Notice {
         5 => Notice::Listen {
             patterns: (0..random.below(3)).map(|_| text(random)).collect(),
         },
+        6 => Notice::Outdated,
         _ => Notice::Failed {
             refusal: refusal(random),
         },

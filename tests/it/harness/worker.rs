@@ -41,6 +41,7 @@ pub(crate) fn setup(home: &Home, file: &str) -> Setup {
         home: home.root(),
         socket: home.socket(),
         path,
+        content: None,
         exec: mode & 0o100 != 0,
         args: Vec::new(),
         concurrency: limits::CONCURRENCY,

@@ -454,6 +454,7 @@ fn spec(script: &str, durability: Durability) -> Arc<ScriptSpec> {
     Arc::new(ScriptSpec {
         name: name(script),
         path: format!("/home/lab/scripts/{script}.lua").into(),
+        content: None,
         kind: ScriptKind::Lua,
         settings: Settings {
             concurrency: 2,

@@ -196,6 +196,7 @@ impl World {
         Arc::new(ScriptSpec {
             name: name(script),
             path: format!("/home/lab/scripts/{script}.lua").into(),
+            content: None,
             kind: ScriptKind::Lua,
             settings,
         })

@@ -13,6 +13,7 @@ use crate::proto::messages::*;
 #[derive(Debug)]
 pub(super) enum Doing {
     Ready,
+    Outdated,
     Answer(Ticket, Body),
     Die(Exit),
     Forge(Ticket),
@@ -76,6 +77,8 @@ impl World {
         let wait = self.soon(30) + Duration::from_micros(400);
         if self.chance(12) {
             self.plan(wait, Happening::Worker(index, Doing::Die(Exit::Code(1))));
+        } else if self.chance(6) {
+            self.plan(wait, Happening::Worker(index, Doing::Outdated));
         } else {
             self.plan(wait, Happening::Worker(index, Doing::Ready));
         }
@@ -221,6 +224,15 @@ impl World {
                 if !process.hung {
                     self.become_ready(index);
                 }
+            }
+            Doing::Outdated => {
+                if process.hung {
+                    return;
+                }
+                let message = FromWorker::Notice(Notice::Outdated);
+                self.input(Input::FromWorker { worker, message });
+                let wait = self.soon(5);
+                self.plan(wait, Happening::Worker(index, Doing::Die(Exit::Code(1))));
             }
             Doing::Answer(ticket, body) => {
                 if process.hung {

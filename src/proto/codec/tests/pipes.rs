@@ -41,6 +41,7 @@ fn setup() -> Setup {
         home: PathBuf::from("/home/a b"),
         socket: PathBuf::from("/run/x"),
         path: PathBuf::from("/home/s.lua"),
+        content: Some("00ff".into()),
         exec: false,
         args: vec!["-x".into(), "\n".into()],
         concurrency: 16,
@@ -168,6 +169,7 @@ fn every_notice_and_outcome_of_a_worker_round_trips() {
         Notice::Failed {
             refusal: Refusal::new(ErrorCode::ScriptError, "s.lua:1: \"no\""),
         },
+        Notice::Outdated,
     ];
     for notice in notices {
         let mut out = Vec::new();
