@@ -18,7 +18,15 @@ pub(crate) struct Status {
     pub(crate) clients: u64,
     /// What is wrong with the home as a whole: a faulty `moonkeep.toml`, for one.
     pub(crate) warnings: Vec<String>,
+    pub(crate) journal: Journal,
     pub(crate) scripts: Vec<Script>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Journal {
+    pub(crate) state: String,
+    pub(crate) entries: u64,
 }
 
 /// The answer to `list` and to the controls.
@@ -41,6 +49,14 @@ pub(crate) struct Script {
     pub(crate) memory_bytes: Option<u64>,
     pub(crate) last_error: Option<String>,
     pub(crate) handlers: Option<Vec<Handler>>,
+    pub(crate) sandbox: Option<Sandbox>,
+    pub(crate) durability: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Sandbox {
+    pub(crate) level: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -90,6 +106,7 @@ impl Status {
             format!("Clients: {}", self.clients),
             format!("Scripts: {}", self.counts()),
         ];
+        lines.extend(self.journal.line(output));
         for warning in self.warnings.iter().filter(|text| !self.is_an_error(text)) {
             lines.push(output.paint(Paint::Warn, &output.shown(&format!("Warning: {warning}"))));
         }
@@ -108,7 +125,16 @@ impl Status {
 
     fn table(&self, output: &Output) -> Vec<String> {
         let head = [
-            "NAME", "STATE", "PID", "GEN", "RESTARTS", "RUNNING", "QUEUED", "MEMORY",
+            "NAME",
+            "STATE",
+            "PID",
+            "GEN",
+            "RESTARTS",
+            "RUNNING",
+            "QUEUED",
+            "MEMORY",
+            "SANDBOX",
+            "DURABILITY",
         ];
         let rows: Vec<Vec<Cell>> = self.scripts.iter().map(row).collect();
         table::lines(output, &head, &rows)
@@ -122,6 +148,19 @@ impl Status {
                 .and_then(|rest| rest.strip_prefix(": "));
             fault.is_some() && fault == script.last_error.as_deref()
         })
+    }
+}
+
+impl Journal {
+    /// `Journal: ok, 12 requests`; why it fails is a warning.
+    fn line(&self, output: &Output) -> Option<String> {
+        let (paint, state) = match self.state.as_str() {
+            "" => return None,
+            "ok" => (Paint::Good, "ok".to_owned()),
+            other => (Paint::Bad, output.shown(other).into_owned()),
+        };
+        let state = output.paint(paint, &state);
+        Some(format!("Journal: {state}, {} requests", self.entries))
     }
 }
 
@@ -154,6 +193,8 @@ fn row(script: &Script) -> Vec<Cell> {
         Cell::new(script.in_flight.to_string()),
         Cell::new(script.queued.to_string()),
         Cell::new(script.memory_bytes.map_or("-".to_owned(), memory)),
+        Cell::new(script.sandbox.as_ref().map_or("-", |found| &found.level)),
+        Cell::new(script.durability.as_deref().unwrap_or("-")),
     ]
 }
 
@@ -197,7 +238,8 @@ mod tests {
     fn a_status_is_shown_as_a_table_with_the_errors_below() {
         let status: Status = serde_json::from_str(
             r#"{"version":"0.1.0","uuid":"u","pid":7,"uptime_seconds":3725.2,"home":"/h","socket":"/s","clients":1,
-            "scripts":[{"name":"a","state":"ready","pid":8,"generation":2,"restarts":0,"in_flight":1,"queued":0,"memory_bytes":2097152,"last_error":null},
+            "journal":{"state":"ok","entries":12},"scripts":[{"name":"a","state":"ready","pid":8,"generation":2,"restarts":0,"in_flight":1,"queued":0,"memory_bytes":2097152,"last_error":null,
+            "sandbox":{"level":"full"},"durability":"process"},
             {"name":"broken","state":"failed","pid":null,"generation":3,"restarts":2,"in_flight":0,"queued":0,"memory_bytes":null,"last_error":"scripts/broken.lua:3: oops"}]}"#,
         )
         .expect("a status");
@@ -210,10 +252,11 @@ Home: /h
 Socket: /s
 Clients: 1
 Scripts: 2 (1 ready, 1 failed)
+Journal: ok, 12 requests
 
-NAME    STATE   PID  GEN  RESTARTS  RUNNING  QUEUED  MEMORY
-a       ready   8    2    0         1        0       2.0 MiB
-broken  failed  -    3    2         0        0       -
+NAME    STATE   PID  GEN  RESTARTS  RUNNING  QUEUED  MEMORY   SANDBOX  DURABILITY
+a       ready   8    2    0         1        0       2.0 MiB  full     process
+broken  failed  -    3    2         0        0       -        -        -
 
 broken: scripts/broken.lua:3: oops";
         assert_eq!(status.lines(&output).join("\n"), expected);

@@ -314,8 +314,12 @@ impl Engine {
         };
         let count = self.scripts.values().filter(roots).count();
         (self.identity.is_roots && count > 0).then(|| {
+            let scripts = match count {
+                1 => "does a script".to_owned(),
+                more => format!("do {more} scripts"),
+            };
             format!(
-                "the daemon runs as root, and so do {count} scripts; name another user for them at the top of moonkeep.toml, such as: user = \"nobody\""
+                "the daemon runs as root, and so {scripts}; name another user for them at the top of moonkeep.toml, such as: user = \"nobody\""
             )
         })
     }

@@ -97,7 +97,8 @@ fn script_json(script: &Script) -> Value {
         "restarts": script.restarts.total(),
         "in_flight": script.in_flight(),
         "queued": script.queue.len(),
-        "memory_bytes": shown.map(|worker| worker.memory_bytes),
+        // 0: the worker could not find out.
+        "memory_bytes": shown.map(|worker| worker.memory_bytes).filter(|bytes| *bytes > 0),
         "last_error": script.last_error,
         "durability": durability(script),
         "handlers": handlers,

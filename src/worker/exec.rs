@@ -12,10 +12,11 @@ use anyhow::Context;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::memory::Memory;
+use super::not_started;
 use super::pipes::{Ends, Input, Pipes};
 use super::records::{self, Records};
 use super::sandbox::Confined;
-use super::{not_started, resident};
 use crate::descendants::Own;
 use crate::limits;
 use crate::lua::host::Outbox;
@@ -198,7 +199,7 @@ impl Wrapper {
         self.notice(&Notice::Ready {
             handlers: None,
             handover: false,
-            memory_bytes: resident(&self.pid.to_string()),
+            memory_bytes: Memory::of(&self.pid.to_string()).resident(),
         });
     }
 
@@ -256,7 +257,7 @@ impl Wrapper {
                 self.records.settle(beat, settled);
                 self.notice(&Notice::Pong {
                     beat,
-                    memory_bytes: resident(&self.pid.to_string()),
+                    memory_bytes: Memory::of(&self.pid.to_string()).resident(),
                 });
             }
             ToWorker::Handover => self.notice(&Notice::Handover { state: None }),

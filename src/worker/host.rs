@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 
 use mlua::{MultiValue, Value};
 
+use super::INTERNAL;
+use super::memory::Memory;
 use super::pipes::{Input, Pipes};
 use super::records::{self, Records};
 use super::sandbox::{self, Confined};
 use super::serving::Serving;
 use super::stage::{Stage, Top};
-use super::{INTERNAL, resident};
 use crate::limits;
 use crate::lua::errors::Failure;
 use crate::lua::host::{Host, Surroundings};
@@ -42,6 +43,7 @@ struct Worker {
     orphaned: bool,
     /// Resource limits are in force.
     confined: bool,
+    memory: Memory,
 }
 
 /// Runs the script until it ends or is told to; gives the exit code.
@@ -50,6 +52,7 @@ pub(super) async fn run(
     pipes: Pipes,
     records: &Rc<Records>,
     confined: &Confined,
+    memory: Memory,
 ) -> anyhow::Result<u8> {
     let host = Host::new(Surroundings::Daemon, setup.handover.clone());
     let notice = confined.notice();
@@ -74,6 +77,7 @@ pub(super) async fn run(
         closing: Rc::new(()),
         orphaned: false,
         confined: confined.grants.is_confined(),
+        memory,
     };
     Ok(worker.turn(pipes).await)
 }
@@ -258,7 +262,7 @@ impl Worker {
         }
         self.notice(&Notice::Pong {
             beat,
-            memory_bytes: resident("self"),
+            memory_bytes: self.memory.resident(),
         });
     }
 
@@ -309,7 +313,7 @@ impl Worker {
         self.notice(&Notice::Ready {
             handlers: Some(self.host.handlers()),
             handover: registry.on_handover.borrow().is_some(),
-            memory_bytes: resident("self"),
+            memory_bytes: self.memory.resident(),
         });
     }
 

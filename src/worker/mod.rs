@@ -20,6 +20,7 @@ use crate::weakenings::Weakened;
 mod exec;
 pub mod foreground;
 mod host;
+mod memory;
 mod orphan;
 mod pipes;
 mod records;
@@ -28,6 +29,7 @@ mod serving;
 mod stage;
 mod user;
 
+use memory::Memory;
 use pipes::Pipes;
 use records::Records;
 use sandbox::Confined;
@@ -77,6 +79,7 @@ fn start() -> anyhow::Result<u8> {
             Ok(records) => Rc::new(records),
             Err(error) => return Ok(not_started(&setup, pipes, &error, INTERNAL).await),
         };
+        let memory = Memory::of("self");
         let confined = match restrict(&setup) {
             Ok(confined) => confined,
             Err(error) => {
@@ -84,7 +87,7 @@ fn start() -> anyhow::Result<u8> {
             }
         };
         confined.log();
-        let code = serve(*setup, pipes, &records, &confined).await?;
+        let code = serve(*setup, pipes, &records, &confined, memory).await?;
         if code != INTERNAL {
             records.close();
         }
@@ -131,11 +134,12 @@ async fn serve(
     pipes: Pipes,
     records: &Rc<Records>,
     confined: &Confined,
+    memory: Memory,
 ) -> anyhow::Result<u8> {
     if setup.exec {
         exec::run(setup, pipes, records, confined).await
     } else {
-        host::run(setup, pipes, records, confined).await
+        host::run(setup, pipes, records, confined, memory).await
     }
 }
 
@@ -184,17 +188,4 @@ fn limit_files(files: u64) {
             maximum: Some(limit),
         },
     );
-}
-
-/// Resident memory of a process, in bytes; 0 if it cannot be read.
-fn resident(process: &str) -> u64 {
-    let Ok(text) = std::fs::read_to_string(format!("/proc/{process}/statm")) else {
-        return 0;
-    };
-    let pages: u64 = text
-        .split_ascii_whitespace()
-        .nth(1)
-        .and_then(|pages| pages.parse().ok())
-        .unwrap_or(0);
-    pages * rustix::param::page_size() as u64
 }
