@@ -87,6 +87,8 @@ pub const JOURNALS_SET_ASIDE: usize = 3;
 pub const PRUNED_AT_ONCE: usize = 1_000;
 /// By how much an answer may outlive [`STORED_FOR`], so that many are forgotten at one time.
 pub const PRUNE_EVERY: Duration = Duration::from_secs(60);
+/// How long a journal takes records again before the log says so: ends that its reserve takes come one by one.
+pub const JOURNAL_CALM: Duration = Duration::from_millis(500);
 /// How long beyond its deadline an asker waits for the journal to take the end of its request.
 pub const JOURNAL_SLACK: Duration = Duration::from_secs(1);
 /// What a `busy` refusal tells its asker to wait when the journal takes nothing.

@@ -10,6 +10,7 @@ use super::records::{EntryId, FaultKind, JournalFault, Mark, Record, Recorded};
 use super::requests::{Ending, JournalEntry, Request, RequestKey, State};
 use super::timers::Timer;
 use super::{Engine, delivery, refusals};
+use crate::limits;
 use crate::options::Durability;
 use crate::proto::ids::Generation;
 use crate::proto::messages::{Body, ErrorCode};
@@ -224,8 +225,8 @@ impl Engine {
         if !self.journal.advance(written, synced) {
             self.senseless("a mark that was never minted");
         }
-        if self.journal.fault.take().is_some() {
-            self.note(Level::Info, || "the journal works again".into());
+        if let Some(fault) = self.journal.fault.take() {
+            self.journal.healed = Some((self.now, fault.kind));
         }
         self.release_held();
         self.look_at_shutdown();
@@ -259,9 +260,20 @@ impl Engine {
         }
     }
 
+    /// Says that the journal works again, once it has done so for a while.
+    pub(super) fn look_at_healing(&mut self) {
+        let healed = self.journal.healed;
+        if healed.is_some_and(|(at, _)| self.now.since(at) >= limits::JOURNAL_CALM) {
+            self.journal.healed = None;
+            self.note(Level::Info, || "the journal works again".into());
+        }
+    }
+
     /// The journal takes nothing now. It keeps what it was given, and goes on trying.
     pub(super) fn journal_failed(&mut self, fault: JournalFault) {
-        if self.journal.fault.as_ref() != Some(&fault) {
+        let healed = self.journal.healed.take().map(|(_, kind)| kind);
+        let noted = self.journal.fault.as_ref().map(|fault| fault.kind);
+        if noted.or(healed) != Some(fault.kind) {
             self.note(Level::Error, || format!("the journal: {}", fault.text));
         }
         let full = fault.kind == FaultKind::DiskFull;

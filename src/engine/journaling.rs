@@ -4,7 +4,8 @@
 
 use std::collections::VecDeque;
 
-use super::records::{EntryId, JournalFault, Mark};
+use super::alphabet::Moment;
+use super::records::{EntryId, FaultKind, JournalFault, Mark};
 use super::requests::RequestKey;
 use crate::options::Durability;
 use crate::proto::ids::{Ticket, WorkerId};
@@ -48,6 +49,9 @@ pub(super) struct Journaling {
     /// Admitted in this step, and not yet in the journal's hands.
     pub(super) admitted: Vec<RequestKey>,
     pub(super) fault: Option<JournalFault>,
+    /// A fault that is over, since when, and nobody has been told: it may come back at once, while ends are written
+    /// into the reserve.
+    pub(super) healed: Option<(Moment, FaultKind)>,
     /// What an operator must know of the journal that was found.
     pub(super) warning: Option<String>,
 }

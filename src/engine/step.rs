@@ -40,6 +40,7 @@ impl Engine {
     }
 
     pub(super) fn take(&mut self, input: Input) {
+        self.look_at_healing();
         match input {
             Input::Tick => {}
             Input::Connected { session, fresh, .. } => self.connected(session, fresh),

@@ -280,7 +280,13 @@ impl Grants {
         }
         let shown = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let shown = shown.display().to_string();
-        Some(refusal(verb, &shown, key, &shown))
+        let mut refused = refusal(verb, &shown, key, &shown);
+        if need == Need::Write && !place.exists() {
+            refused
+                .message
+                .push_str("; it is not there yet: make it first, or allow a folder for it");
+        }
+        Some(refused)
     }
 
     /// What an error of the system means for this file: a refusal of the sandbox, or `None`, an ordinary error.

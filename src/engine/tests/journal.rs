@@ -7,6 +7,7 @@ use crate::engine::Engine;
 use crate::engine::alphabet::*;
 use crate::engine::lost::{Verdict, judge};
 use crate::engine::records::*;
+use crate::limits;
 use crate::options::{Durability, Settings};
 use crate::proto::ids::*;
 use crate::proto::messages::*;
@@ -364,6 +365,35 @@ fn a_full_disk_refuses_new_commands_with_its_reason_and_queries_go_on() {
     assert_eq!(world.status("")["journal"]["state"], "ok");
     world.call(one, &key(1), "o");
     assert_eq!(world.records().len(), 3, "its id was free again");
+}
+
+// FI-11: ends are taken one by one into the reserve, and each time the fault is back at once.
+#[test]
+fn a_fault_that_comes_back_at_once_is_noted_once_and_its_end_when_it_is_over() {
+    let (mut world, one) = held(Durability::Process);
+    for number in 1..=3 {
+        world.call(one, &key(number), "o");
+    }
+    world.take();
+    for written in 1..=3 {
+        world.input(fault(FaultKind::DiskFull));
+        journaled(&mut world, written, 0);
+    }
+    world.input(fault(FaultKind::DiskFull));
+    let notes = |world: &mut World| -> Vec<String> {
+        let noted = world.take().into_iter().filter_map(|effect| match effect {
+            Effect::Note { text, .. } if text.contains("journal") => Some(text),
+            _ => None,
+        });
+        noted.collect()
+    };
+    let noted = notes(&mut world);
+    assert_eq!(noted, ["the journal: the disk is full; free some space"]);
+    journaled(&mut world, 3, 3);
+    assert!(notes(&mut world).is_empty(), "not before it has lasted");
+    world.pass(limits::JOURNAL_CALM);
+    world.input(Input::Tick);
+    assert_eq!(notes(&mut world), ["the journal works again"]);
 }
 
 #[test]

@@ -63,6 +63,13 @@ fn a_refusal_names_the_line_that_would_allow_it() {
         "denied: this script may not read /etc/shadow; add to its header: -- allow.read = [\"/etc/shadow\"]"
     );
     assert_eq!(error.code, DENIED_CODE);
+    let missing = grants
+        .denied(Need::Write, Path::new("/nowhere/at/all"))
+        .expect("refused");
+    assert_eq!(
+        missing.message,
+        "denied: this script may not write /nowhere/at/all; add to its header: -- allow.write = [\"/nowhere/at/all\"]; it is not there yet: make it first, or allow a folder for it"
+    );
     let told = |result: Result<(), ApiError>| result.expect_err("refused").message;
     assert!(told(grants.check_host("::1", 80)).ends_with("-- allow.net = [\"[::1]:80\"]"));
     assert!(told(grants.check_program("id")).ends_with("-- allow.run = [\"id\"]"));

@@ -7,9 +7,8 @@
 //! these is looked at, so a promise that holds here holds for each of them. And each rule of the protocol has
 //! to be there: leave one out ([`Weakening`]), and a promise breaks in a way that is printed step by step.
 //!
-//! The exploration is our own ([`search`]): breadth first, so that a counterexample is a shortest one. The
-//! crate that does this (stateright) brings a web server and a dozen further crates, and proves its "always
-//! in the end" only where no two ways meet; the sixty lines here ask that each quiet world has ended everything.
+//! The exploration is our own ([`search`]): breadth first, so that a counterexample is a shortest one. It
+//! needs no further crate, and instead of "always in the end" it asks that each quiet world has ended everything.
 //!
 //! What the model leaves out: the bytes (lines, encodings, sizes); time, but for "it is over"; queues, bounds
 //! and `busy`, refusals after an acceptance; more than one script, and more than two requests; a third start
