@@ -240,6 +240,8 @@ fn each_refusal_names_the_line_that_allows_it_and_with_it_it_works() {
     place.home.write("scripts/closed.lua", RUNNER);
     place.home.write("scripts/open.lua", &place.allowing());
     let _daemon = place.home.up();
+    let status = place.home.script_status("closed");
+    assert!(status["memory_bytes"].as_u64() > Some(0), "{status}");
     refusals(&place, "closed");
     for (code, ..) in WANTS {
         let found = place.attempt("open", code);
