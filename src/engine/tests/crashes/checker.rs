@@ -20,6 +20,8 @@ pub(super) struct Case {
     acknowledged: bool,
     /// It was sent since it was last refused.
     sent: bool,
+    /// It was sent at all.
+    tried: bool,
     /// A worker died with it in its hands.
     worker_died: bool,
     /// The power was lost after it was sent.
@@ -71,6 +73,7 @@ impl Checker {
             effects: 0,
             acknowledged: false,
             sent: false,
+            tried: false,
             worker_died: false,
             power_lost: false,
             said: None,
@@ -92,6 +95,7 @@ impl Checker {
 
     pub(super) fn sent(&mut self, number: usize) {
         self.cases[number].sent = true;
+        self.cases[number].tried = true;
     }
 
     /// A worker has received it and goes to work.
@@ -126,7 +130,8 @@ impl Checker {
     }
 
     pub(super) fn power_lost(&mut self) {
-        for case in self.cases.iter_mut().filter(|case| case.sent) {
+        // What was refused counts too: below power, its acceptance may be on the disk and its refusal lost.
+        for case in self.cases.iter_mut().filter(|case| case.tried) {
             case.power_lost = true;
             // What is not on the disk may be forgotten, as is documented; it may not run a second time.
             if !case.power {
@@ -194,7 +199,8 @@ impl Checker {
             ErrorCode::OutcomeUnknown => {
                 let case = &self.cases[number];
                 if !case.worker_died && !case.power_lost {
-                    self.violated(number, "unknown, though no worker died and the power held");
+                    let what = format!("unknown, though no worker died and the power held: {text}");
+                    self.violated(number, &what);
                 }
                 self.terminal(number, body)
             }
