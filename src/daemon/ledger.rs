@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::engine::alphabet::{ScriptChange, ScriptSpec};
+use crate::limits;
 use crate::proto::ids::ScriptName;
 use crate::proto::messages::LoadedFile;
 use crate::scripts::{Found, Look};
@@ -32,6 +33,8 @@ struct Entry {
     insisted: BTreeMap<PathBuf, String>,
     /// Whether the last look already missed something; only what is missed twice is gone.
     missed: bool,
+    /// Looks in a row that found its file without a byte.
+    emptied: u32,
 }
 
 #[derive(Debug, PartialEq)]
@@ -58,7 +61,9 @@ impl Ledger {
         let mut news = News::default();
         for found in &look.found {
             match found {
-                Found::Script { spec, empty, .. } if *empty && self.is_a_surprise(&spec.name) => {
+                Found::Script { spec, hash, empty }
+                    if *empty && self.is_a_surprise(&spec.name, hash) =>
+                {
                     news.unsure = true;
                 }
                 Found::Script { spec, hash, .. } => self.script(spec, hash, contents, &mut news),
@@ -94,11 +99,17 @@ impl Ledger {
             .collect()
     }
 
-    /// Whether an emptied script is to be looked at once more: one that was there, and was not missed already.
-    fn is_a_surprise(&mut self, script: &ScriptName) -> bool {
-        self.scripts
-            .get_mut(script)
-            .is_some_and(|entry| !std::mem::replace(&mut entry.missed, true))
+    /// Whether an emptied script is to be looked at once more: who saves in place, or deletes and writes anew, empties
+    /// it for a moment, and in a storm of saves many looks may each fall into such a moment.
+    fn is_a_surprise(&mut self, script: &ScriptName, hash: &str) -> bool {
+        let Some(entry) = self.scripts.get_mut(script) else {
+            return false;
+        };
+        if matches!(&entry.told, Told::Script { hash: told } if told == hash) {
+            return false;
+        }
+        entry.emptied += 1;
+        entry.emptied < limits::EMPTY_LOOKS
     }
 
     fn script(
@@ -116,6 +127,7 @@ impl Ledger {
             Some(entry) if entry.told == told => match entry.first_difference(contents) {
                 Difference::None => {
                     entry.missed = false;
+                    entry.emptied = 0;
                     return;
                 }
                 Difference::Missing if !entry.missed => {
@@ -139,6 +151,7 @@ impl Ledger {
                 followed,
                 insisted,
                 missed: false,
+                emptied: 0,
             },
         );
         news.changes.push(ScriptChange::Changed {
@@ -158,8 +171,10 @@ impl Ledger {
             followed: Contents::new(),
             insisted: BTreeMap::new(),
             missed: false,
+            emptied: 0,
         });
         entry.missed = false;
+        entry.emptied = 0;
         if entry.told != told {
             entry.told = told;
             news.changes.push(ScriptChange::Faulty {

@@ -190,10 +190,7 @@ fn an_emptied_file_is_not_loaded() -> bool {
     let _daemon = home.up();
     let mut line = home.connect();
     let place = home.write("scripts/r.lua", &revision(2));
-    let refused = || {
-        home.read("logs/daemon.log")
-            .contains("r.lua changed while")
-    };
+    let refused = || home.read("logs/daemon.log").contains("r.lua changed while");
     wait_until("it is being saved", || {
         fs::metadata(&place).is_ok_and(|facts| facts.len() == 0)
     });

@@ -236,12 +236,26 @@ fn a_file_that_only_the_daemon_sees_leads_to_one_reload_for_each_of_its_contents
 
 // FI-15: who writes in place empties the file first.
 #[test]
-fn a_script_that_is_emptied_counts_only_if_it_still_is_at_the_next_look() {
+fn a_script_that_is_emptied_counts_only_if_it_stays_so_for_many_looks() {
     let mut ledger = Ledger::default();
     let mut look = |hash: &str| tell(&mut ledger, vec![script("a", hash)], &[]);
     assert_eq!(look("1"), ["+a scripts/a.lua"]);
     assert_eq!(look(""), ["?"]);
     assert_eq!(look("2"), ["+a scripts/a.lua"]);
-    assert_eq!(look(""), ["?"]);
+    for _ in 1..limits::EMPTY_LOOKS {
+        assert_eq!(look(""), ["?"]);
+    }
     assert_eq!(look(""), ["+a scripts/a.lua"]);
+    assert_eq!(look(""), NOTHING);
+}
+
+// FI-15: who deletes a file and writes it anew leaves two moments in which it is not whole.
+#[test]
+fn a_script_that_is_away_and_then_empty_has_not_changed() {
+    let mut ledger = Ledger::default();
+    let mut look = |found: Vec<Found>| tell(&mut ledger, found, &[]);
+    assert_eq!(look(vec![script("a", "1")]), ["+a scripts/a.lua"]);
+    assert_eq!(look(Vec::new()), ["?"]);
+    assert_eq!(look(vec![script("a", "")]), ["?"]);
+    assert_eq!(look(vec![script("a", "1")]), NOTHING);
 }
