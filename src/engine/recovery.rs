@@ -12,7 +12,7 @@ use super::timers::Timer;
 use super::{Engine, refusals};
 use crate::limits;
 use crate::options::Durability;
-use crate::proto::ids::{RequestId, ScriptName};
+use crate::proto::ids::{Generation, RequestId, ScriptName};
 use crate::proto::messages::Delivery;
 use crate::weakenings::Weakening;
 
@@ -77,6 +77,15 @@ impl Engine {
             EntryState::Accepted if self.weakened.has(Weakening::AcceptedNotResumed) => {}
             // Below power, what followed the acceptance may have been lost.
             EntryState::Accepted if rebooted && recorded.durability != Durability::Power => {
+                if starts == 0 {
+                    // So that the next daemon, which is not told of the boot, does not say that it never ran.
+                    let record = Record::Started {
+                        entry: id,
+                        generation: Generation(0),
+                        delivery: recorded.delivery,
+                    };
+                    self.write_down(recorded.durability, record);
+                }
                 let key = self.admit_again(id, recorded, starts.max(1));
                 self.settle(key, &Outcomes::default(), POWER_LOST);
             }
