@@ -39,15 +39,15 @@
 //! | module | what it owns |
 //! |---|---|
 //! | [`table`] | the tables, a row's way there and back |
-//! | [`store`], [`sqlite`] | what is asked of a store; the one that is a file |
+//! | [`store`], [`sqlite`], [`hold`] | what is asked of a store; the one that is a file; a read that it leaves open |
 //! | [`syncer`], [`barrier`] | the thread that may wait for the disk; its sync of the log |
-//! | [`files`] | looks at files before they are opened; the reserve |
+//! | [`files`], [`clock`] | looks at files before they are opened, the reserve; now, this boot |
 //! | [`predecessors`], [`outcomes`] | workers of earlier daemons, what workers have written |
-//! | [`clock`] | now, this boot |
 
 mod barrier;
 mod clock;
 mod files;
+mod hold;
 pub(super) mod outcomes;
 mod predecessors;
 mod sqlite;

@@ -11,6 +11,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use super::barrier::Log;
+use super::hold::Hold;
 use super::store::{Item, Store, Trouble};
 use super::table::{self, EndColumns, meta};
 use super::{clock, files};
@@ -21,8 +22,11 @@ use crate::proto::messages::Body;
 
 /// Statements that are kept prepared: more than there are.
 const STATEMENTS: usize = 24;
-/// Bytes of one page in the log, with its header.
-const FRAME_BYTES: u64 = 4_096 + 24;
+/// Bytes of a page in a new file. Each commit copies, sums and writes whole pages, and mostly changes one: larger
+/// ones cost more of that, smaller ones are begun more often.
+const PAGE_BYTES: u64 = 2_048;
+/// What stands before each page in the log, in bytes.
+const FRAME_HEADER: u64 = 24;
 /// Memory for pages of the file, in KiB.
 const CACHE_KIB: i64 = 2_048;
 
@@ -31,6 +35,9 @@ const CACHE_KIB: i64 = 2_048;
 pub(in crate::daemon) struct Sqlite {
     /// Dropped before `file`: SQLite's locks belong to the process, and closing any descriptor of the file ends them.
     connection: Connection,
+    /// Of one page in the log, with its header.
+    frame_bytes: u64,
+    hold: Hold,
     /// Opened without following anything, and held as long as SQLite has the file.
     file: Arc<File>,
     path: PathBuf,
@@ -102,14 +109,19 @@ impl Sqlite {
         // The log stays as it is when we leave: emptying it would wait for the disk.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.busy_timeout(Duration::ZERO)?;
+        // Before the mode of the log, which settles the size.
+        connection.execute_batch(&format!("PRAGMA page_size = {PAGE_BYTES}"))?;
         // This one answers with a row.
         connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
         connection.execute_batch(&format!(
-            "PRAGMA page_size = 4096; PRAGMA synchronous = OFF; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY; \
+            "PRAGMA synchronous = OFF; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY; \
              PRAGMA cache_size = -{CACHE_KIB}; PRAGMA trusted_schema = OFF;"
         ))?;
+        let page: i64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
         Ok(Sqlite {
             connection,
+            frame_bytes: u64::try_from(page).unwrap_or(PAGE_BYTES) + FRAME_HEADER,
+            hold: Hold::default(),
             file: Arc::new(file),
             path: path.to_owned(),
         })
@@ -317,9 +329,10 @@ impl Sqlite {
 
     fn in_one_transaction(&self, batch: &[Item]) -> rusqlite::Result<()> {
         self.change("BEGIN IMMEDIATE", [])?;
-        let written = batch
-            .iter()
-            .try_for_each(|item| self.put(&item.record))
+        let written = self
+            .hold
+            .begin(&self.connection)
+            .and_then(|()| batch.iter().try_for_each(|item| self.put(&item.record)))
             .and_then(|()| self.change("COMMIT", []));
         if written.is_err() && !self.connection.is_autocommit() {
             // It has failed as a whole; a failure of this one leaves nothing either.
@@ -330,6 +343,7 @@ impl Sqlite {
 
     /// Frames in the log, and how many of them are in the database file.
     fn frames(&self, sql: &str) -> rusqlite::Result<(u64, u64)> {
+        self.hold.end(&self.connection)?;
         self.connection.prepare_cached(sql)?.query_row([], |row| {
             let (log, copied): (i64, i64) = (row.get(1)?, row.get(2)?);
             Ok((
@@ -341,8 +355,9 @@ impl Sqlite {
 
     /// Copies the log into the database file, both synced, then begins the log anew with a synced header.
     fn copy_and_begin_anew(&self) -> Result<(), Trouble> {
-        self.connection
-            .execute_batch("PRAGMA synchronous = FULL")
+        self.hold
+            .end(&self.connection)
+            .and_then(|()| self.connection.execute_batch("PRAGMA synchronous = FULL"))
             .map_err(trouble)?;
         let done = self
             .frames("PRAGMA wal_checkpoint(PASSIVE)")
@@ -371,7 +386,7 @@ impl Store for Sqlite {
 
     fn log_bytes(&self) -> u64 {
         let frames = self.frames("PRAGMA wal_checkpoint(NOOP)");
-        frames.map_or(0, |(log, _copied)| log * FRAME_BYTES)
+        frames.map_or(0, |(log, _copied)| log * self.frame_bytes)
     }
 
     fn checkpoint(&mut self) -> Result<(), Trouble> {
@@ -383,7 +398,9 @@ impl Store for Sqlite {
             .busy_timeout(limits::JOURNAL_LOCK_WAIT)
             .map_err(trouble)?;
         let taken = self
-            .change("BEGIN IMMEDIATE", [])
+            .hold
+            .end(&self.connection)
+            .and_then(|()| self.change("BEGIN IMMEDIATE", []))
             .and_then(|()| self.change("ROLLBACK", []));
         self.connection
             .busy_timeout(Duration::ZERO)

@@ -115,7 +115,7 @@ fn harm(damage: &str, path: &Path) {
     match damage {
         "page" => {
             let mut bytes = fs::read(path).expect("a file");
-            bytes[4_096..].fill(0xA5);
+            bytes[2_048..].fill(0xA5);
             fs::write(path, bytes).expect("a file");
         }
         "header" => {

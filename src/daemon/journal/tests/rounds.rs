@@ -1,10 +1,11 @@
 //! What is written is what is read, by the next daemon, too.
 
+use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::model::{self, Life};
 use crate::daemon::journal::sqlite::{Found, Sqlite};
-use crate::daemon::journal::store::{Item, Store};
+use crate::daemon::journal::store::{Item, Store, Trouble};
 use crate::daemon::journal::{self, clock};
 use crate::engine::records::{EntryId, EntryState, Mark, Record};
 use crate::options::Durability;
@@ -117,7 +118,7 @@ fn a_life_at_random_is_read_back_whole_after_checkpoints_and_openings() {
             all.extend(batch.into_iter().map(|item| item.record));
             if life.dice.one_in(8) {
                 store.checkpoint().expect("the disk works");
-                let frame = 4_096 + 24;
+                let frame = 2_048 + 24;
                 assert_eq!(store.log_bytes(), frame, "the log was begun anew");
             }
         }
@@ -173,4 +174,46 @@ fn an_end_for_an_entry_that_is_gone_changes_nothing() {
     let (_store, found) = open(&folder);
     assert_eq!(found.entries.len(), 1);
     assert_eq!(found.entries[0].state, EntryState::Accepted);
+}
+
+#[test]
+fn a_write_of_somebody_else_between_batches_costs_a_wait_and_no_record() {
+    let folder = TempDir::new().expect("a folder");
+    let (mut store, _) = open(&folder);
+    write(&mut store, &[accepted(1, None)]);
+    let other = Connection::open(folder.path().join("journal.db")).expect("a database");
+    let seen: i64 = other
+        .query_row("SELECT count(*) FROM request", [], |row| row.get(0))
+        .expect("a reader is not hindered");
+    assert_eq!(seen, 1);
+    other
+        .execute("INSERT INTO meta (name, value) VALUES ('other', 1)", [])
+        .expect("nobody holds the writer's lock");
+    let late = Item {
+        mark: Mark(2),
+        level: Durability::Process,
+        record: accepted(2, None),
+    };
+    let refused = store.write(std::slice::from_ref(&late));
+    assert!(matches!(refused, Err(Trouble::Locked(_))), "{refused:?}");
+    store.await_lock().expect("the other one is done");
+    store.write(&[late]).expect("it is written now");
+    store.checkpoint().expect("the disk works");
+    store.close();
+    assert_eq!(open(&folder).1.entries.len(), 2);
+}
+
+#[test]
+fn a_file_with_pages_of_another_size_is_gone_on_with() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("journal.db");
+    let older = Connection::open(&path).expect("a database");
+    older
+        .execute_batch("PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; VACUUM;")
+        .expect("it is done");
+    drop(older);
+    let (mut store, _) = open(&folder);
+    write(&mut store, &[accepted(1, None)]);
+    store.checkpoint().expect("the disk works");
+    assert_eq!(store.log_bytes(), 4_096 + 24, "one page of its own size");
 }
