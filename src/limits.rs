@@ -211,8 +211,8 @@ pub const CONFIG_BYTES: u64 = 1024 * 1024;
 
 /// Quiet time after a file event before the files are looked at.
 pub const SETTLE: Duration = Duration::from_millis(50);
-/// Looks in a row, [`SETTLE`] apart, that find a script without a byte before it is taken as meant so.
-pub const EMPTY_LOOKS: u32 = 10;
+/// Looks in a row, [`SETTLE`] apart, that find a script gone or without a byte before it is taken as meant so.
+pub const DOUBTFUL_LOOKS: u32 = 10;
 /// Longest that a never-ending burst of file events can put off the look.
 pub const SETTLE_MOST: Duration = Duration::from_millis(500);
 /// Between the slow rescans that catch what the kernel's events missed.

@@ -31,10 +31,10 @@ struct Entry {
     /// Files that a change was told for, with their hashes then. If a worker says of one that nothing is there, it may
     /// not see what we see, and the same hash is no news any more: it would be reloaded without end.
     insisted: BTreeMap<PathBuf, String>,
-    /// Whether the last look already missed something; only what is missed twice is gone.
-    missed: bool,
-    /// Looks in a row that found its file without a byte.
-    emptied: u32,
+    /// Looks in a row that found its file, or one that it has loaded, gone or without a byte. Who saves in place, or
+    /// deletes and writes anew, leaves it so for a moment, and in a storm of saves many looks may each fall into such
+    /// a moment.
+    doubts: u32,
 }
 
 #[derive(Debug, PartialEq)]
@@ -51,7 +51,7 @@ pub(super) struct News {
     pub(super) configured: Option<Option<String>>,
     /// Files that are no scripts and were not mentioned before.
     pub(super) skipped: Vec<String>,
-    /// Something was missed for the first time: look again after settling.
+    /// Something is gone or empty, not yet for so long that it is believed: look again after settling.
     pub(super) unsure: bool,
 }
 
@@ -99,8 +99,7 @@ impl Ledger {
             .collect()
     }
 
-    /// Whether an emptied script is to be looked at once more: who saves in place, or deletes and writes anew, empties
-    /// it for a moment, and in a storm of saves many looks may each fall into such a moment.
+    /// Whether an emptied script is to be looked at once more.
     fn is_a_surprise(&mut self, script: &ScriptName, hash: &str) -> bool {
         let Some(entry) = self.scripts.get_mut(script) else {
             return false;
@@ -108,8 +107,7 @@ impl Ledger {
         if matches!(&entry.told, Told::Script { hash: told } if told == hash) {
             return false;
         }
-        entry.emptied += 1;
-        entry.emptied < limits::EMPTY_LOOKS
+        entry.is_doubtful()
     }
 
     fn script(
@@ -126,12 +124,10 @@ impl Ledger {
         let because = match entry {
             Some(entry) if entry.told == told => match entry.first_difference(contents) {
                 Difference::None => {
-                    entry.missed = false;
-                    entry.emptied = 0;
+                    entry.doubts = 0;
                     return;
                 }
-                Difference::Missing if !entry.missed => {
-                    entry.missed = true;
+                Difference::Missing if entry.is_doubtful() => {
                     news.unsure = true;
                     return;
                 }
@@ -150,8 +146,7 @@ impl Ledger {
                 told,
                 followed,
                 insisted,
-                missed: false,
-                emptied: 0,
+                doubts: 0,
             },
         );
         news.changes.push(ScriptChange::Changed {
@@ -170,11 +165,9 @@ impl Ledger {
             },
             followed: Contents::new(),
             insisted: BTreeMap::new(),
-            missed: false,
-            emptied: 0,
+            doubts: 0,
         });
-        entry.missed = false;
-        entry.emptied = 0;
+        entry.doubts = 0;
         if entry.told != told {
             entry.told = told;
             news.changes.push(ScriptChange::Faulty {
@@ -191,8 +184,7 @@ impl Ledger {
             if there.contains(name) {
                 return true;
             }
-            if !entry.missed {
-                entry.missed = true;
+            if entry.is_doubtful() {
                 news.unsure = true;
                 return true;
             }
@@ -214,6 +206,12 @@ enum Difference {
 }
 
 impl Entry {
+    /// Counts a look that found something gone or empty; whether that is still too early to believe.
+    fn is_doubtful(&mut self) -> bool {
+        self.doubts += 1;
+        self.doubts < limits::DOUBTFUL_LOOKS
+    }
+
     fn first_difference(&self, contents: &Contents) -> Difference {
         let mut difference = Difference::None;
         for (path, loaded) in &self.followed {

@@ -13,6 +13,7 @@ mod lives;
 mod outdated;
 mod promises;
 mod routing;
+mod seeds;
 mod sessions;
 mod simulation;
 mod slots;

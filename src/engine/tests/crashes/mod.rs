@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::driver::{identity, name};
+use super::seeds;
 use crate::engine::Engine;
 use crate::engine::alphabet::*;
 use crate::engine::delivery::Retention;
@@ -515,21 +516,7 @@ fn live(seed: u64, weakened: Weakened) -> Lives {
 }
 
 fn run_seed(seed: u64, weakened: Weakened) -> Lives {
-    match std::panic::catch_unwind(|| live(seed, weakened)) {
-        Ok(lives) => lives,
-        Err(panic) => {
-            eprintln!("simulation failed at seed {seed}; MOONKEEP_SEED={seed} runs it alone");
-            std::panic::resume_unwind(panic);
-        }
-    }
-}
-
-fn seeds() -> u64 {
-    if std::env::var_os("MOONKEEP_LONG").is_some_and(|value| value == "1") {
-        10_000
-    } else {
-        200
-    }
+    seeds::run(seed, |seed| live(seed, weakened))
 }
 
 fn keeps_its_promises(seed: u64) -> Lives {
@@ -543,30 +530,24 @@ fn keeps_its_promises(seed: u64) -> Lives {
 // FI-4, R-007, R-008
 #[test]
 fn whatever_dies_no_acknowledged_command_is_lost_and_no_once_runs_twice() {
-    let chosen = std::env::var("MOONKEEP_SEED").ok();
-    if let Some(seed) = chosen.and_then(|text| text.parse().ok()) {
+    if let Some(seed) = seeds::chosen() {
         keeps_its_promises(seed);
         return;
     }
-    let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
+    let mut kinds = seeds::Kinds::new();
     let (mut steps, mut daemons) = (0, 0);
-    for seed in 0..seeds() {
+    for seed in 0..seeds::count() {
         let lives = keeps_its_promises(seed);
         steps += lives.steps;
         daemons += lives.daemons;
-        for (kind, count) in lives.kinds {
-            *kinds.entry(kind).or_default() += count;
-        }
+        seeds::add(&mut kinds, lives.kinds);
     }
     eprintln!("{steps} steps, {daemons} daemons, {kinds:?}");
-    assert!(steps >= 1_000 * seeds(), "{steps} steps are no real test");
-    assert!(daemons >= 4 * seeds(), "{daemons} daemons are no real test");
-    for kind in KINDS {
-        assert!(
-            kinds.contains_key(kind),
-            "nothing ended in {kind}: {kinds:?}"
-        );
-    }
+    assert!(
+        daemons >= 4 * seeds::count(),
+        "{daemons} daemons are no real test"
+    );
+    seeds::was_real(steps, &kinds, &KINDS);
 }
 
 /// Ends that a run of all seeds must have seen.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::driver::{identity, name};
+use super::seeds;
 use crate::engine::Engine;
 use crate::engine::alphabet::*;
 use crate::engine::random::Random;
@@ -288,51 +289,25 @@ fn live(seed: u64) -> Life {
     }
 }
 
-/// How many seeds: the default run, or `MOONKEEP_LONG=1`.
-fn seeds() -> u64 {
-    if std::env::var_os("MOONKEEP_LONG").is_some_and(|value| value == "1") {
-        10_000
-    } else {
-        200
-    }
-}
-
 fn run_seed(seed: u64) -> Life {
-    match std::panic::catch_unwind(|| live(seed)) {
-        Ok(outcome) => outcome,
-        Err(panic) => {
-            eprintln!("simulation failed at seed {seed}; MOONKEEP_SEED={seed} runs it alone");
-            std::panic::resume_unwind(panic);
-        }
-    }
+    seeds::run(seed, live)
 }
 
 // FI-4
 #[test]
 fn any_seeded_life_keeps_every_promise() {
-    if let Some(seed) = std::env::var("MOONKEEP_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-    {
+    if let Some(seed) = seeds::chosen() {
         run_seed(seed);
         return;
     }
-    let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
+    let mut kinds = seeds::Kinds::new();
     let mut steps = 0;
-    for seed in 0..seeds() {
+    for seed in 0..seeds::count() {
         let life = run_seed(seed);
         steps += life.steps;
-        for (kind, count) in life.kinds {
-            *kinds.entry(kind).or_default() += count;
-        }
+        seeds::add(&mut kinds, life.kinds);
     }
-    assert!(steps >= 1_000 * seeds(), "{steps} steps are no real test");
-    for kind in KINDS {
-        assert!(
-            kinds.contains_key(kind),
-            "no request ended in {kind}: {kinds:?}"
-        );
-    }
+    seeds::was_real(steps, &kinds, &KINDS);
 }
 
 /// Ends that a run of all seeds must have seen.
