@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`proto`] | what do the bytes mean? | waits, reads a clock, opens anything |
 //! | [`engine`] | what happens? | waits, reads a clock, opens anything |
+//! | [`monitor`] | in which state are the checks, and who is to be told? | waits, reads a clock, opens anything |
 //! | [`options`] | what was written, and what does it mean? | opens anything |
 //! | [`paths`], [`scripts`], [`trust`] | where are things; what scripts does a home hold? | decides what runs |
 //! | [`daemon`] | the shell around the engine: sockets, processes, files | decides |
@@ -22,9 +23,12 @@ pub mod descendants;
 pub mod engine;
 pub mod limits;
 pub mod lua;
+pub mod moment;
+pub mod monitor;
 pub mod options;
 pub mod paths;
 pub mod proto;
+mod random;
 pub mod scripts;
 mod sys;
 pub mod trust;

@@ -8,10 +8,10 @@ use std::process::ExitStatus;
 use mlua::{AnyUserData, Function, Lua, Value};
 use tokio::process::Command;
 
-use super::perfdata::{self, Measure};
 use super::probe::Probe;
-use super::state::State;
 use crate::lua::process::{Tap, finish, words};
+use crate::monitor::perfdata::{self, Measure};
+use crate::monitor::state::State;
 
 /// Where distributions put monitoring plugins, none of them in PATH.
 const FOLDERS: &[&str] = &[

@@ -1,6 +1,6 @@
 //! `-f json`: the neutral form as one document.
 
-use super::result::Report;
+use crate::monitor::result::Report;
 
 /// One JSON document with a newline at its end.
 #[must_use]

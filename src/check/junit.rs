@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::result::{Outcome, Report};
-use super::state::State;
+use crate::monitor::result::{Outcome, Report};
+use crate::monitor::state::State;
 
 /// What the document says about the run as a whole.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,14 +9,10 @@ pub mod json;
 pub mod junit;
 pub mod nagios;
 pub mod params;
-pub mod perfdata;
 pub mod plugin;
 pub mod probe;
 pub mod prometheus;
-pub mod range;
-pub mod result;
 pub mod run;
-pub mod state;
 pub mod stock;
 pub mod suite;
 pub mod tap;
@@ -31,7 +27,7 @@ use tokio::task::LocalSet;
 use crate::options::Config;
 use crate::paths::Home;
 
-use result::{Outcome, Report};
+use crate::monitor::result::{Outcome, Report};
 use suite::{Request, Suite};
 
 /// LuaLS annotations of the globals that plugins have.

@@ -4,10 +4,10 @@
 
 use std::fmt::Write as _;
 
-use super::perfdata;
-use super::result::{Outcome, Report};
-use super::state::State;
 use super::text::escaped;
+use crate::monitor::perfdata;
+use crate::monitor::result::{Outcome, Report};
+use crate::monitor::state::State;
 
 /// Lines for stdout; the exit code goes with them.
 #[must_use]
@@ -64,7 +64,7 @@ fn measures(check: &Outcome) -> impl Iterator<Item = String> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::perfdata::Measure;
+    use crate::monitor::perfdata::Measure;
 
     #[test]
     fn one_plugin_output_for_the_whole_run() {

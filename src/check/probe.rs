@@ -11,13 +11,13 @@ use std::time::Instant;
 
 use mlua::{Lua, Table, UserData, UserDataFields, UserDataMethods, Value};
 
-use super::perfdata::{Measure, Threshold};
-use super::range::Range;
-use super::state::State;
 use crate::limits;
 use crate::lua::arguments::Named;
 use crate::lua::errors;
 use crate::lua::modules::misuse;
+use crate::monitor::perfdata::{Measure, Threshold};
+use crate::monitor::range::Range;
+use crate::monitor::state::State;
 
 /// What one run of a check has found so far.
 #[derive(Debug, Default)]

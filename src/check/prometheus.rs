@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::result::{Outcome, Report};
-use super::state::State;
+use crate::monitor::result::{Outcome, Report};
+use crate::monitor::state::State;
 
 /// The exposition. `moment` is when the run ended, in seconds since 1970.
 #[must_use]
@@ -100,7 +100,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::perfdata::Measure;
+    use crate::monitor::perfdata::Measure;
 
     #[test]
     fn the_exposition_is_the_golden_one() {

@@ -12,12 +12,12 @@ use tokio::task::JoinSet;
 
 use super::plugin;
 use super::probe::{Findings, Probe, Said};
-use super::result::{Outcome, Report};
-use super::state::State;
 use super::suite::{Labels, Runnable, Suite, Work};
 use crate::limits;
 use crate::lua::errors::{FAILURE_CODE, Failure, Raised};
 use crate::lua::process::Tap;
+use crate::monitor::result::{Outcome, Report};
+use crate::monitor::state::State;
 
 /// Runs the chosen entries of a suite; `done` hears of each outcome as it comes. Cancel safe: dropping it ends
 /// every check and kills the process groups of their commands.

@@ -9,10 +9,10 @@ use tokio::task::JoinSet;
 use super::catalogue::{Catalogue, Instance, Section, catalogue, no_plugin};
 use super::params::{Declared, Written};
 use super::plugin::{self, Check, Plugin, Source};
-use super::result::Outcome;
 use super::stock;
 use crate::lua::errors::{Failure, nearest};
 use crate::lua::state::State;
+use crate::monitor::result::Outcome;
 use crate::options::Config;
 use crate::paths::Home;
 

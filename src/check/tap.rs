@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::result::{Outcome, Report};
-use super::state::State;
+use crate::monitor::result::{Outcome, Report};
+use crate::monitor::state::State;
 
 /// The stream. With `warning_fails` a warning is a failure, else one that does not count (`TODO`).
 #[must_use]

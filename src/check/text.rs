@@ -5,9 +5,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::perfdata;
-use super::result::{Outcome, Report};
-use super::state::State;
+use crate::monitor::perfdata;
+use crate::monitor::result::{Outcome, Report};
+use crate::monitor::state::State;
 
 /// How to render.
 #[derive(Clone, Copy, Debug, Default)]

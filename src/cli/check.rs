@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::check::result::Report;
-use crate::check::state::State;
 use crate::check::suite::Request;
 use crate::check::text::{self, Style, escaped};
 use crate::check::{self, Progress, Stop, json, junit, nagios, params, prometheus, tap};
+use crate::monitor::result::Report;
+use crate::monitor::state::State;
 use crate::scripts::load_config;
 
 use super::Globals;

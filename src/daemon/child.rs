@@ -162,6 +162,7 @@ impl Nursery {
             user,
             outcomes: self.outcomes(worker),
             lock: self.home.script_lock(worker.script.as_str()),
+            plugins: Vec::new(),
             confinement: Confinement {
                 mode: spec.settings.sandbox.unwrap_or(match spec.kind {
                     ScriptKind::Lua => SandboxMode::On,

@@ -4,36 +4,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::records::{JournalFault, Mark, Outcomes, Record, Recovered};
+pub use crate::moment::Moment;
 use crate::options::{Durability, Settings};
 use crate::proto::ids::{ClientId, DaemonId, ScriptName, SessionId, WorkerId};
 use crate::proto::messages::{Answer, FromClient, FromWorker, Json, ToWorker};
-
-/// Monotonic time since the daemon's start, in microseconds.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-pub struct Moment(pub u64);
-
-impl Moment {
-    #[must_use]
-    pub fn after(self, wait: Duration) -> Self {
-        Moment(
-            self.0
-                .saturating_add(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX)),
-        )
-    }
-
-    /// Zero if `earlier` is later.
-    #[must_use]
-    pub fn since(self, earlier: Moment) -> Duration {
-        Duration::from_micros(self.0.saturating_sub(earlier.0))
-    }
-}
 
 /// What the engine is born with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -41,7 +41,6 @@ mod leaving;
 mod lifecycle;
 mod lost;
 mod outdated;
-mod random;
 mod rate;
 pub mod records;
 mod recovery;
@@ -99,7 +98,7 @@ pub struct Engine {
     /// Everybody who listens for events.
     subscribers: BTreeSet<Peer>,
     logs: FastMap<LogAsk, Ask>,
-    random: random::Random,
+    random: crate::random::Random,
     counters: Counters,
     life: shutdown::Life,
     config_fault: Option<String>,
@@ -128,7 +127,7 @@ impl Engine {
     #[must_use]
     pub fn new(identity: Identity) -> Self {
         Engine {
-            random: random::Random::new(identity.seed),
+            random: crate::random::Random::new(identity.seed),
             identity,
             now: Moment::default(),
             late: Duration::ZERO,

@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::alphabet::{Exit, Moment};
-use super::random::Random;
 use crate::limits;
 use crate::options::RestartPolicy;
+use crate::random::Random;
 
 /// What follows an unexpected exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

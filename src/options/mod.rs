@@ -5,6 +5,7 @@
 //! [`header`] reads a script's own block, [`config`] reads `moonkeep.toml`; both know the same keys,
 //! from one table, out of which [`mod@reference`] renders the page that describes them.
 
+pub mod alerts;
 pub mod config;
 mod document;
 pub mod header;

@@ -79,6 +79,31 @@ impl ScriptName {
         ))
     }
 
+    /// The worker of a plugin: `@` and the plugin's name, which no script can have.
+    ///
+    /// # Errors
+    /// As [`ScriptName::new`].
+    pub fn of_plugin(stem: &str) -> Result<Self, String> {
+        let plain = ScriptName::new(stem)?;
+        Ok(ScriptName(format!("@{plain}").into()))
+    }
+
+    /// A script's, or a plugin worker's with its `@`.
+    ///
+    /// # Errors
+    /// As [`ScriptName::new`].
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text.strip_prefix('@') {
+            Some(stem) => ScriptName::of_plugin(stem),
+            None => ScriptName::new(text),
+        }
+    }
+
+    #[must_use]
+    pub fn is_plugin(&self) -> bool {
+        self.0.starts_with('@')
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -88,7 +113,7 @@ impl ScriptName {
 impl TryFrom<String> for ScriptName {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        ScriptName::new(&text)
+        ScriptName::parse(&text)
     }
 }
 

@@ -2,12 +2,12 @@
 
 use super::driver::*;
 use crate::engine::alphabet::*;
-use crate::engine::random::Random;
 use crate::options::Settings;
 use crate::proto::codec;
 use crate::proto::framer::{Frame, Framer};
 use crate::proto::ids::*;
 use crate::proto::messages::ToWorker;
+use crate::random::Random;
 
 /// Lines that one world is told.
 const LINES: u64 = 100;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::driver::*;
 use crate::engine::alphabet::*;
-use crate::engine::random::Random;
 use crate::limits;
 use crate::options::{ReloadMode, RestartPolicy, Settings};
 use crate::proto::ids::*;
 use crate::proto::messages::*;
+use crate::random::Random;
 
 fn control(verb: Verb, script: &str) -> Command {
     Command::Control {

@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use super::driver::*;
 use crate::engine::alphabet::*;
-use crate::engine::random::Random;
 use crate::limits;
 use crate::options::Settings;
 use crate::proto::ids::*;
 use crate::proto::messages::*;
+use crate::random::Random;
 
 fn ping() -> Command {
     Command::Ping {

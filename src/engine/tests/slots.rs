@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::driver::*;
 use crate::engine::alphabet::*;
-use crate::engine::random::Random;
 use crate::options::{Protocol, Rate, Settings};
 use crate::proto::ids::*;
 use crate::proto::messages::*;
+use crate::random::Random;
 
 fn limited(concurrency: u32) -> Settings {
     Settings {

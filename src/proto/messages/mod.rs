@@ -4,6 +4,7 @@
 //! the same encoding. A worker hears [`ToWorker`] and says [`FromWorker`]; a client says [`FromClient`]
 //! and hears [`Answer`]s. Errors on the wire are data ([`Refusal`]), not Rust errors.
 
+mod checks;
 mod worker;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use serde_json::value::RawValue;
 
 use super::ids::{ClientId, RequestId, ScriptName};
 
+pub use checks::{Beat, CheckKind, CheckSpec, PluginInstance, Quiet};
 pub use worker::{
     Allow, Confinement, Delivery, Dispatch, FromWorker, Handler, LoadedFile, Notice, RunAs,
     Sandbox, SandboxLevel, SandboxMode, Setup, ToWorker, Work,

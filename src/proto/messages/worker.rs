@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Body, Encoding, FRAME_COST, Json, Malformed, Question, Refusal};
+use super::{
+    Answer, Body, Encoding, FRAME_COST, Json, Malformed, PluginInstance, Question, Refusal,
+};
 use crate::proto::ids::{ClientId, Generation, RequestId, ScriptName, Ticket};
 
 /// What is known of one handler.
@@ -162,6 +164,10 @@ pub struct Setup {
     /// What the process may do, beyond what every worker may.
     #[serde(default)]
     pub confinement: Confinement,
+    /// A plugin worker: what it loads in the place of `path`. It answers requests whose handler is the name of a check
+    /// with that check's outcome.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plugins: Vec<PluginInstance>,
 }
 
 /// How a worker is confined before it runs anything of its script.

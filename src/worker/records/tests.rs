@@ -221,6 +221,7 @@ fn setup_in(folder: &Path) -> Setup {
         outcomes: place("outcomes/x"),
         lock: place("x.lock"),
         user: None,
+        plugins: Vec::new(),
         confinement: crate::proto::messages::Confinement::default(),
     }
 }

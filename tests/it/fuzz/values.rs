@@ -290,6 +290,7 @@ fn setup(random: &mut Random) -> Setup {
         handover: random.maybe(json),
         outcomes: path(random),
         lock: path(random),
+        plugins: Vec::new(),
     }
 }
 

@@ -55,6 +55,7 @@ pub(crate) fn setup(home: &Home, file: &str) -> Setup {
         outcomes: home.path(&format!("state/outcomes/{name}.1.test")),
         lock: home.path(&format!("state/scripts/{name}.lock")),
         user: None,
+        plugins: Vec::new(),
         confinement: Default::default(),
     }
 }

@@ -19,7 +19,24 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("proto", &["limits"]),
     ("options", &["limits", "proto"]),
     ("weakenings", &[]),
-    ("engine", &["limits", "proto", "options", "weakenings"]),
+    ("moment", &[]),
+    ("random", &[]),
+    (
+        "monitor",
+        &["limits", "proto", "options", "moment", "random"],
+    ),
+    (
+        "engine",
+        &[
+            "limits",
+            "proto",
+            "options",
+            "weakenings",
+            "moment",
+            "random",
+            "monitor",
+        ],
+    ),
     ("trust", &["options"]),
     ("paths", &["limits", "proto", "sys"]),
     (
@@ -52,12 +69,14 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "lua",
             "weakenings",
             "descendants",
+            "monitor",
+            "check",
         ],
     ),
     (
         "check",
         &[
-            "limits", "proto", "options", "paths", "sys", "lua", "trust", "scripts",
+            "limits", "proto", "options", "paths", "sys", "lua", "trust", "scripts", "monitor",
         ],
     ),
     (
@@ -73,13 +92,15 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "worker",
             "weakenings",
             "descendants",
+            "monitor",
+            "check",
         ],
     ),
     (
         "cli",
         &[
             "limits", "proto", "options", "paths", "scripts", "sys", "client", "daemon", "worker",
-            "lua", "trust", "check",
+            "lua", "trust", "check", "monitor",
         ],
     ),
     ("main", &["cli", "daemon", "worker"]),

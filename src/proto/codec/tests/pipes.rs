@@ -59,6 +59,7 @@ fn setup() -> Setup {
             uid: 65_534,
             gid: 65_534,
         }),
+        plugins: Vec::new(),
         confinement: Confinement {
             mode: SandboxMode::Required,
             landlock: true,

@@ -1,17 +1,17 @@
-//! The engine's only chance: a seeded generator, so that a replay draws the same numbers.
+//! The pure machines' only chance: a seeded generator, so that a replay draws the same numbers.
 
 use std::time::Duration;
 
 /// SplitMix64: small, fast, and the same everywhere.
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Random(seed)
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -20,7 +20,7 @@ impl Random {
     }
 
     /// From half of `delay` to all of it: scripts that died together do not come back together.
-    pub(super) fn jitter(&mut self, delay: Duration) -> Duration {
+    pub(crate) fn jitter(&mut self, delay: Duration) -> Duration {
         let half = delay / 2;
         let span = u64::try_from(half.as_micros())
             .unwrap_or(u64::MAX)

@@ -4,13 +4,14 @@
 
 use std::fmt::Write as _;
 
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Number;
 
 use super::range::Range;
 
 /// One measured value with its thresholds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measure {
     pub name: String,
     /// `None`: it could not be determined (`U`).
@@ -18,13 +19,21 @@ pub struct Measure {
     pub value: Option<f64>,
     /// `s`, `%`, `B`, `c`, ...; may be empty.
     pub unit: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warn: Option<Threshold>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crit: Option<Threshold>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "exact")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "exact"
+    )]
     pub min: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "exact")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "exact"
+    )]
     pub max: Option<f64>,
 }
 
@@ -50,6 +59,21 @@ impl Serialize for Threshold {
         match self {
             Threshold::Above(limit) => exact(&Some(*limit), serializer),
             Threshold::Range(range) => serializer.collect_str(range),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Threshold {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Above(f64),
+            Range(String),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Above(limit) => Ok(Threshold::Above(limit)),
+            Written::Range(text) => text.parse().map(Threshold::Range).map_err(D::Error::custom),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Results in one neutral form. Every output format is rendered from it, and from nothing else.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::perfdata::Measure;
 use super::state::State;
 
 /// What one run of one check gave. Its JSON form is the contract of `check -f json`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     pub name: String,
     pub state: State,
@@ -48,7 +48,7 @@ impl Outcome {
 }
 
 /// One run of several checks, in the order of their declaration.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     pub state: State,
     pub checks: Vec<Outcome>,
