@@ -188,8 +188,10 @@ impl<'a> File<'a> {
     }
 
     fn is_pure(&self) -> bool {
-        matches!(self.module(), "proto" | "engine" | "options")
-            || self.path.starts_with("src/client/machine")
+        matches!(
+            self.module(),
+            "proto" | "engine" | "options" | "monitor" | "moment" | "random"
+        ) || self.path.starts_with("src/client/machine")
     }
 
     fn has_word(&self, word: &str) -> Vec<usize> {
