@@ -146,8 +146,8 @@ pub const HEARTBEATS_MISSED: u32 = 3;
 pub const IDEMPOTENT_STARTS: u32 = 3;
 /// Starts of a `query` before it is given up as failed.
 pub const QUERY_STARTS: u32 = 2;
-/// Handlers that one script may have.
-pub const HANDLERS_PER_SCRIPT: usize = 1_024;
+/// Handlers that one script may have, and checks that one plugin worker may have: their names fit into one line.
+pub const HANDLERS_PER_SCRIPT: usize = 4_096;
 /// Modules that one script may report as loaded.
 pub const MODULES_PER_SCRIPT: usize = 1_024;
 /// Scripts of one home.

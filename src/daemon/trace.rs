@@ -144,6 +144,7 @@ fn noted(notice: &Notice) -> &'static str {
         Notice::Failed { .. } => "failed",
         Notice::Outdated => "outdated",
         Notice::Confined { .. } => "confined",
+        Notice::Declared { .. } => "declared",
     }
 }
 

@@ -126,6 +126,8 @@ impl Engine {
             Notice::Pong { beat, memory_bytes } => self.pong(id, beat, memory_bytes),
             Notice::Handover { state } => self.handed_over(id, state),
             Notice::Listen { patterns } => self.listen(id, patterns),
+            // The monitor hears of them when its worker is ready.
+            Notice::Declared { checks: _ } => {}
             Notice::Confined { sandbox } => {
                 if let Some(worker) = self.worker_mut(id) {
                     worker.sandbox = Some(sandbox);

@@ -48,6 +48,7 @@ fields! {
     Error "error", Replayed "replayed", Id "id", From "from", Grace "grace", Beat "beat", Settled "settled",
     Handlers "handlers", Handover "handover", MemoryBytes "memory_bytes", Files "files",
     State "state", Patterns "patterns", Record "record", Sandbox "sandbox",
+    Checks "checks",
 }
 
 /// A value as it was written.

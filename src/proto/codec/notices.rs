@@ -89,6 +89,11 @@ pub fn encode_notice(notice: &Notice, out: &mut Vec<u8>) {
                 .raw_string("command", "listen")
                 .raw("patterns", Json::of(patterns).as_str());
         }
+        Notice::Declared { checks } => {
+            object
+                .raw_string("command", "declared")
+                .raw("checks", Json::of(checks).as_str());
+        }
         Notice::Confined { sandbox } => {
             object
                 .raw_string("command", "confined")
@@ -141,6 +146,9 @@ pub(super) fn read_notice(fields: &Fields<'_>) -> Result<Option<Notice>, Refusal
         },
         "listen" => Notice::Listen {
             patterns: fields.parsed(Field::Patterns)?.unwrap_or_default(),
+        },
+        "declared" => Notice::Declared {
+            checks: fields.parsed(Field::Checks)?.unwrap_or_default(),
         },
         "confined" => match fields.parsed(Field::Sandbox)? {
             Some(sandbox) => Notice::Confined { sandbox },

@@ -124,7 +124,12 @@ fn write_dispatch(object: &mut write::Object<'_>, dispatch: &Dispatch) {
 /// Once a worker, so serde may do it. Paths that are not UTF-8 are written lossily: such a home does not work.
 fn write_setup(object: &mut write::Object<'_>, setup: &Setup) {
     let readable = |path: &PathBuf| PathBuf::from(path.to_string_lossy().into_owned());
+    let mut plugins = setup.plugins.clone();
+    for plugin in &mut plugins {
+        plugin.path = plugin.path.as_ref().map(readable);
+    }
     let setup = Setup {
+        plugins,
         home: readable(&setup.home),
         socket: readable(&setup.socket),
         path: readable(&setup.path),

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, Body, Encoding, FRAME_COST, Json, Malformed, PluginInstance, Question, Refusal,
+    Answer, Body, CheckSpec, Encoding, FRAME_COST, Json, Malformed, PluginInstance, Question,
+    Refusal,
 };
 use crate::proto::ids::{ClientId, Generation, RequestId, ScriptName, Ticket};
 
@@ -301,6 +302,10 @@ pub enum Notice {
     /// It listens for events that fit these patterns (the whole set, replacing the one before).
     Listen {
         patterns: Vec<String>,
+    },
+    /// A plugin worker's checks, before [`Notice::Ready`]. Several add up: many checks do not fit into one line.
+    Declared {
+        checks: Vec<CheckSpec>,
     },
     /// Sent before anything of the script runs: what the process may not do any more.
     Confined {

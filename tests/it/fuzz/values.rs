@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use moonkeep::proto::ids::{ClientId, Generation, RequestId, ScriptName, Ticket};
 use moonkeep::proto::messages::{
-    AckMode, Answer, Body, Call, Command, Delivery, Dispatch, Encoding, ErrorCode, Handler, Hello,
-    Json, LoadedFile, Notice, Payload, Question, Refusal, Setup, ToWorker, Verb, Work,
+    AckMode, Answer, Body, Call, CheckKind, CheckSpec, Command, Delivery, Dispatch, Encoding,
+    ErrorCode, Handler, Hello, Json, LoadedFile, Notice, Payload, PluginInstance, Question,
+    Refusal, Setup, ToWorker, Verb, Work,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -290,7 +291,7 @@ fn setup(random: &mut Random) -> Setup {
         handover: random.maybe(json),
         outcomes: path(random),
         lock: path(random),
-        plugins: Vec::new(),
+        plugins: (0..random.below(3)).map(|_| plugin(random)).collect(),
     }
 }
 
@@ -341,8 +342,53 @@ fn handlers(random: &mut Random) -> Vec<Handler> {
     (0..random.below(3)).map(|_| handler(random)).collect()
 }
 
+fn plugin(random: &mut Random) -> PluginInstance {
+    PluginInstance {
+        name: text(random),
+        path: random.maybe(path),
+        stem: text(random),
+        shown: text(random),
+        renames: random.once_in(2),
+        sections: (0..random.below(3))
+            .map(|_| (text(random), json(random)))
+            .collect(),
+    }
+}
+
+fn texts(random: &mut Random) -> Vec<String> {
+    (0..random.below(3)).map(|_| text(random)).collect()
+}
+
+fn check(random: &mut Random) -> CheckSpec {
+    CheckSpec {
+        name: name(random).into(),
+        instance: name(random).into(),
+        file: text(random),
+        kind: match random.below(3) {
+            0 => CheckKind::Active,
+            1 => CheckKind::Heartbeat {
+                grace: time(random),
+            },
+            _ => CheckKind::Broken {
+                message: text(random),
+                traceback: random.maybe(text),
+            },
+        },
+        every: time(random),
+        retry_every: time(random),
+        cron: random.maybe(text),
+        jitter: random.below(1_001) as f64 / 1e3,
+        timeout: time(random),
+        rise: random.next() as u32,
+        fall: random.next() as u32,
+        tags: texts(random),
+        needs: texts(random),
+        on_change: random.once_in(2),
+    }
+}
+
 pub(crate) fn notice(random: &mut Random) -> Notice {
-    match random.below(8) {
+    match random.below(9) {
         0 => Notice::Ready {
             handlers: random.maybe(handlers),
             handover: random.once_in(2),
@@ -368,9 +414,12 @@ pub(crate) fn notice(random: &mut Random) -> Notice {
             state: random.maybe(json),
         },
         5 => Notice::Listen {
-            patterns: (0..random.below(3)).map(|_| text(random)).collect(),
+            patterns: texts(random),
         },
         6 => Notice::Outdated,
+        7 => Notice::Declared {
+            checks: (0..random.below(3)).map(|_| check(random)).collect(),
+        },
         _ => Notice::Failed {
             refusal: refusal(random),
         },

@@ -59,7 +59,24 @@ fn setup() -> Setup {
             uid: 65_534,
             gid: 65_534,
         }),
-        plugins: Vec::new(),
+        plugins: vec![
+            PluginInstance {
+                name: "web".into(),
+                path: None,
+                stem: "http".into(),
+                shown: "stock/http.lua".into(),
+                renames: true,
+                sections: vec![("web".into(), Json::parse("{\"url\":\"x\"}").unwrap())],
+            },
+            PluginInstance {
+                name: "own".into(),
+                path: Some("/home/plugins/own.lua".into()),
+                stem: "own".into(),
+                shown: "plugins/own.lua".into(),
+                renames: false,
+                sections: Vec::new(),
+            },
+        ],
         confinement: Confinement {
             mode: SandboxMode::Required,
             landlock: true,
@@ -69,6 +86,38 @@ fn setup() -> Setup {
             },
         },
     }
+}
+
+fn check(name: &str, kind: CheckKind) -> CheckSpec {
+    CheckSpec {
+        name: name.into(),
+        instance: "web".into(),
+        file: "stock/http.lua".into(),
+        kind,
+        every: Duration::from_millis(30_500),
+        retry_every: Duration::from_secs(5),
+        cron: Some("*/5 * * * *".into()),
+        jitter: 0.1,
+        timeout: Duration::from_secs(10),
+        rise: 2,
+        fall: 3,
+        tags: vec!["a \"b\"".into()],
+        needs: vec!["gateway".into()],
+        on_change: true,
+    }
+}
+
+fn checks() -> Vec<CheckSpec> {
+    let grace = Duration::from_secs(60);
+    let broken = CheckKind::Broken {
+        message: "web.lua:1: no\n".into(),
+        traceback: Some("stack".into()),
+    };
+    vec![
+        check("web", CheckKind::Active),
+        check("backup", CheckKind::Heartbeat { grace }),
+        check("bad", broken),
+    ]
 }
 
 #[test]
@@ -171,6 +220,8 @@ fn every_notice_and_outcome_of_a_worker_round_trips() {
             refusal: Refusal::new(ErrorCode::ScriptError, "s.lua:1: \"no\""),
         },
         Notice::Outdated,
+        Notice::Declared { checks: Vec::new() },
+        Notice::Declared { checks: checks() },
     ];
     for notice in notices {
         let mut out = Vec::new();
