@@ -66,11 +66,29 @@ pub enum Input {
     Check { ask: CheckAsk, words: Vec<String> },
     /// Who asked is gone.
     Forgotten { ask: CheckAsk },
-    /// An attempt to deliver is over. `Err`: a sentence; it is tried again.
+    /// An attempt to deliver is over.
     Delivered {
         delivery: DeliveryId,
-        result: Result<(), String>,
+        result: Result<(), Undelivered>,
     },
+}
+
+/// Why an attempt to deliver came to nothing, in a sentence without secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Undelivered {
+    /// It may work later: it is tried again.
+    Failed(String),
+    /// It would be refused again, such as with 404: it is given up, and a problem is noted.
+    Refused(String),
+}
+
+impl Undelivered {
+    #[must_use]
+    pub fn sentence(&self) -> &str {
+        match self {
+            Undelivered::Failed(why) | Undelivered::Refused(why) => why,
+        }
+    }
 }
 
 /// Why a run gave no outcome, and what state the check is in because of that.
@@ -118,7 +136,8 @@ pub enum Effect {
     },
     /// Write this down for the next daemon.
     Keep(Keep),
-    /// Try to deliver. [`Input::Delivered`] follows in any case.
+    /// Try to deliver. [`Input::Delivered`] follows in any case. What one hook is to hear about one check is tried in
+    /// its order, one after the other: a recovery that overtakes its problem would leave the problem standing.
     Deliver(Box<Delivery>),
     /// An event for whoever listens, such as `check.changed`.
     Emit { event: String, data: Json },

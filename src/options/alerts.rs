@@ -32,7 +32,10 @@ pub enum Action {
         body: Option<String>,
     },
     /// Prometheus' Alertmanager, API v2.
-    Alertmanager { url: String },
+    Alertmanager {
+        url: String,
+        headers: Vec<(String, String)>,
+    },
     /// The plugin's own function.
     OnChange,
 }

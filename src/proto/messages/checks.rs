@@ -37,6 +37,18 @@ pub struct CheckSpec {
     pub on_change: bool,
 }
 
+/// `[checks]` of `moonkeep.toml`: what holds for a check where neither its section nor its plugin says it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CheckDefaults {
+    pub every: Option<Duration>,
+    pub retry_every: Option<Duration>,
+    pub timeout: Option<Duration>,
+    pub rise: Option<u32>,
+    pub fall: Option<u32>,
+    /// Share of `every`, 0 to 1.
+    pub jitter: Option<f64>,
+}
+
 /// What sort of check it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

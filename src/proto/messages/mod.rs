@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 use super::ids::{ClientId, RequestId, ScriptName};
 
-pub use checks::{Beat, CheckKind, CheckSpec, PluginInstance, Quiet};
+pub use checks::{Beat, CheckDefaults, CheckKind, CheckSpec, PluginInstance, Quiet};
 pub use worker::{
     Allow, Confinement, Delivery, Dispatch, FromWorker, Handler, LoadedFile, Notice, RunAs,
     Sandbox, SandboxLevel, SandboxMode, Setup, ToWorker, Work,
