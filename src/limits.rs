@@ -272,6 +272,24 @@ pub const CLAIM_CHECK_EVERY: Duration = Duration::from_secs(5);
 
 /// Time limit of a check that names none.
 pub const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Start to start of a check that names nothing else.
+pub const CHECK_EVERY: Duration = Duration::from_secs(30);
+/// Shortest and longest time between two runs that a check may ask for.
+pub const CHECK_EVERY_LEAST: Duration = Duration::from_millis(100);
+/// See [`CHECK_EVERY_LEAST`].
+pub const CHECK_EVERY_MOST: Duration = Duration::from_secs(366 * 24 * 3600);
+/// Start to start while the last result is not the confirmed state.
+pub const CHECK_RETRY_EVERY: Duration = Duration::from_secs(5);
+/// Good results in a row that confirm a recovery.
+pub const CHECK_RISE: u32 = 2;
+/// Bad results in a row that confirm a problem.
+pub const CHECK_FALL: u32 = 3;
+/// Most that a check may ask for as either.
+pub const CHECK_COUNT_MOST: u32 = 100;
+/// Share of the interval by which the runs of a check are spread.
+pub const CHECK_JITTER: f64 = 0.1;
+/// How late a heartbeat may come that names no grace.
+pub const HEARTBEAT_GRACE: Duration = Duration::from_secs(60);
 /// Checks that run at the same time.
 pub const CHECKS_AT_ONCE: usize = 256;
 /// Bytes of a check's message.

@@ -163,6 +163,7 @@ impl Nursery {
             outcomes: self.outcomes(worker),
             lock: self.home.script_lock(worker.script.as_str()),
             plugins: Vec::new(),
+            check_defaults: Default::default(),
             confinement: Confinement {
                 mode: spec.settings.sandbox.unwrap_or(match spec.kind {
                     ScriptKind::Lua => SandboxMode::On,

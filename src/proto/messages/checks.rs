@@ -100,6 +100,7 @@ pub struct PluginInstance {
     pub shown: String,
     /// Its checks are named after the section, not by themselves.
     pub renames: bool,
-    /// The sections of `moonkeep.toml` that are its own, with their names.
+    /// The sections of `moonkeep.toml` that are its own, with their names; and those that name no plugin, which may be
+    /// named after one of its checks: the worker finds that out.
     pub sections: Vec<(String, Json)>,
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, Body, CheckSpec, Encoding, FRAME_COST, Json, Malformed, PluginInstance, Question,
-    Refusal,
+    Answer, Body, CheckDefaults, CheckSpec, Encoding, FRAME_COST, Json, Malformed, PluginInstance,
+    Question, Refusal,
 };
 use crate::proto::ids::{ClientId, Generation, RequestId, ScriptName, Ticket};
 
@@ -169,6 +169,9 @@ pub struct Setup {
     /// with that check's outcome.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plugins: Vec<PluginInstance>,
+    /// A plugin worker: `[checks]`.
+    #[serde(default)]
+    pub check_defaults: CheckDefaults,
 }
 
 /// How a worker is confined before it runs anything of its script.

@@ -222,6 +222,7 @@ fn setup_in(folder: &Path) -> Setup {
         lock: place("x.lock"),
         user: None,
         plugins: Vec::new(),
+        check_defaults: Default::default(),
         confinement: crate::proto::messages::Confinement::default(),
     }
 }

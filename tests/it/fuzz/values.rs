@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use moonkeep::proto::ids::{ClientId, Generation, RequestId, ScriptName, Ticket};
 use moonkeep::proto::messages::{
-    AckMode, Answer, Body, Call, CheckKind, CheckSpec, Command, Delivery, Dispatch, Encoding,
-    ErrorCode, Handler, Hello, Json, LoadedFile, Notice, Payload, PluginInstance, Question,
-    Refusal, Setup, ToWorker, Verb, Work,
+    AckMode, Answer, Body, Call, CheckDefaults, CheckKind, CheckSpec, Command, Delivery, Dispatch,
+    Encoding, ErrorCode, Handler, Hello, Json, LoadedFile, Notice, Payload, PluginInstance,
+    Question, Refusal, Setup, ToWorker, Verb, Work,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -292,6 +292,11 @@ fn setup(random: &mut Random) -> Setup {
         outcomes: path(random),
         lock: path(random),
         plugins: (0..random.below(3)).map(|_| plugin(random)).collect(),
+        check_defaults: CheckDefaults {
+            every: random.maybe(time),
+            rise: random.maybe(|random| random.next() as u32),
+            ..CheckDefaults::default()
+        },
     }
 }
 

@@ -56,6 +56,7 @@ pub(crate) fn setup(home: &Home, file: &str) -> Setup {
         lock: home.path(&format!("state/scripts/{name}.lock")),
         user: None,
         plugins: Vec::new(),
+        check_defaults: Default::default(),
         confinement: Default::default(),
     }
 }

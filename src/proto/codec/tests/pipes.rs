@@ -77,6 +77,12 @@ fn setup() -> Setup {
                 sections: Vec::new(),
             },
         ],
+        check_defaults: CheckDefaults {
+            every: Some(Duration::from_secs(60)),
+            fall: Some(1),
+            jitter: Some(0.25),
+            ..CheckDefaults::default()
+        },
         confinement: Confinement {
             mode: SandboxMode::Required,
             landlock: true,
