@@ -301,6 +301,56 @@ pub const PLUGIN_LOAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Checks that one plugin may define.
 pub const CHECKS_PER_PLUGIN: usize = 10_000;
 
+/// Checks of one home; of more, the rest is not watched, and a note says so.
+pub const CHECKS: usize = 100_000;
+/// Shortest time from one start of a check to its next.
+pub const CHECK_INTERVAL_LEAST: Duration = Duration::from_millis(10);
+/// How late the first run of a check may be after its declaration: a fresh daemon soon knows.
+pub const CHECK_FIRST_WITHIN: Duration = Duration::from_secs(10);
+/// Results of a check that are kept: those that Nagios judges flapping by.
+pub const CHECK_HISTORY: usize = 21;
+/// Changes of a check's confirmed state that are kept for its uptime; of more the oldest are forgotten, and
+/// their time counts as not watched.
+pub const CHECK_TRANSITIONS: usize = 1_000;
+/// How far back they reach.
+pub const CHECK_HISTORY_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Bars of history that are shown, and the time of each.
+pub const CHECK_BARS: usize = 48;
+/// See [`CHECK_BARS`].
+pub const CHECK_BAR: Duration = Duration::from_secs(1800);
+/// Between two writes of a check's results. What is told or confirmed is written at once.
+pub const CHECK_KEEP_EVERY: Duration = Duration::from_secs(10);
+/// How long the record of a check that is no longer declared is kept for its return.
+pub const CHECK_FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// How long a parent that nobody has declared may be missing: its plugin may still be loading.
+pub const CHECK_PARENT_WAIT: Duration = Duration::from_secs(30);
+/// Between two questions about the wall clock.
+pub const CHECK_CLOCK_EVERY: Duration = Duration::from_secs(30);
+/// Results that are not confirmed count in a row with those of the next daemon if it comes so soon.
+pub const CHECK_SOFT_KEPT: Duration = Duration::from_secs(300);
+/// A local clock that jumps by no more than this has changed for summer time: what is to be run at a fixed time is
+/// then run once, as cron does. More is a correction.
+pub const CHECK_CRON_SHIFT: Duration = Duration::from_secs(3 * 3600);
+/// A clock that is corrected by no more than this skips and repeats no time of a schedule.
+pub const CHECK_CRON_DRIFT: Duration = Duration::from_secs(60);
+/// Longest time without alerts that can be asked for at once.
+pub const QUIET_MOST: Duration = Duration::from_secs(366 * 24 * 3600);
+/// Bytes of the reason for a downtime.
+pub const QUIET_WHY_BYTES: usize = 1_024;
+
+/// Alerts that wait to be delivered, each through one hook; of more the oldest are given up, and a note says so.
+pub const DELIVERIES: usize = 10_000;
+/// Attempts to deliver at the same time.
+pub const DELIVERIES_AT_ONCE: usize = 16;
+/// Of these, through one hook: one that hangs leaves room for the others.
+pub const DELIVERIES_PER_HOOK: usize = 4;
+/// First delay before an alert is tried again.
+pub const DELIVERY_RETRY_FIRST: Duration = Duration::from_secs(2);
+/// Longest such delay.
+pub const DELIVERY_RETRY_MOST: Duration = Duration::from_secs(300);
+/// Age at which an alert that cannot be delivered is given up, with a note.
+pub const DELIVERY_AGE_MOST: Duration = Duration::from_secs(24 * 3600);
+
 /// Time limit of a call from Lua to the network that names none.
 pub const HOST_CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of an HTTP body, of a line or a file that Lua reads at once.
@@ -319,3 +369,5 @@ const _: () = assert!(PRUNED_AT_ONCE < STORED_ANSWERS);
 const _: () = assert!(PING_EVERY.as_secs() < SESSION_IDLE.as_secs());
 const _: () = assert!(SETTLE.as_millis() < SETTLE_MOST.as_millis());
 const _: () = assert!(JSON_DEPTH < 128);
+const _: () = assert!(DELIVERIES_PER_HOOK < DELIVERIES_AT_ONCE);
+const _: () = assert!(READY_TIMEOUT.as_secs() < CHECK_PARENT_WAIT.as_secs());
