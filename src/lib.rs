@@ -31,6 +31,7 @@ pub mod proto;
 mod random;
 pub mod scripts;
 mod sys;
+mod timespan;
 pub mod trust;
 pub mod weakenings;
 pub mod worker;

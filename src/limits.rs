@@ -296,6 +296,12 @@ pub const CHECKS_AT_ONCE: usize = 256;
 pub const CHECK_OUTPUT_BYTES: usize = 8 * 1024;
 /// By so much `c:remaining()` is less than the whole: a host call's own time limit comes first, and its error says more.
 pub const CHECK_SLACK: Duration = Duration::from_millis(50);
+/// Bytes of a check's name, and of a tag.
+pub const CHECK_NAME_BYTES: usize = 256;
+/// Names and tags that one command may give. Below [`TEXT_WORDS`], which the whole line keeps.
+pub const CHECK_WORDS: usize = 1_000;
+/// Longest downtime: who means for ever disables the check.
+pub const DOWNTIME_MOST: Duration = Duration::from_secs(400 * 86_400);
 /// Time for a plugin's file to be loaded, before its checks run.
 pub const PLUGIN_LOAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Checks that one plugin may define.
@@ -362,6 +368,7 @@ pub const OUTPUT_AFTER_EXIT: Duration = Duration::from_millis(200);
 
 const _: () = assert!(SCRIPT_LOCK_TIMEOUT.as_secs() < READY_TIMEOUT.as_secs());
 const _: () = assert!(OUTBOX_PAUSE_BYTES < OUTBOX_DROP_BYTES);
+const _: () = assert!(CHECK_WORDS < TEXT_WORDS);
 const _: () = assert!(EVENT_OUTBOX_BYTES < OUTBOX_PAUSE_BYTES);
 const _: () = assert!(LINE_BYTES as u64 * 2 < OUTBOX_DROP_BYTES);
 const _: () = assert!(STORED_RESULT_BYTES < LINE_BYTES);

@@ -138,7 +138,12 @@ impl Effectful {
             | Command::Logs { .. }
             | Command::Events { .. }
             | Command::Ack(_)
-            | Command::Peers => Effectful::No,
+            | Command::Peers
+            // Said twice, they mean what they mean once.
+            | Command::Check { .. }
+            | Command::Checks { .. }
+            | Command::Heartbeat { .. }
+            | Command::Downtime { .. } => Effectful::No,
         }
     }
 }

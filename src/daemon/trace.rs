@@ -66,6 +66,11 @@ fn asked(question: &Question) -> String {
             Some(script) => format!("{} {script}", verb.as_str()),
             None => verb.as_str().to_owned(),
         },
+        Command::Heartbeat { check, .. } => format!("heartbeat {check:?}"),
+        Command::Downtime { check, .. } => format!("downtime {check:?}"),
+        Command::Check { words } | Command::Checks { words } => {
+            format!("{} {words:?}", codec::name_of(&question.command))
+        }
         Command::Nothing
         | Command::Ping { .. }
         | Command::Hello(_)

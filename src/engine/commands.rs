@@ -108,6 +108,13 @@ impl Engine {
             Command::List => self.show(peer, manner, view::list),
             Command::Version => self.show(peer, manner, view::version),
             Command::Help => self.show(peer, manner, |_, encoding| view::help(encoding)),
+            Command::Check { .. }
+            | Command::Checks { .. }
+            | Command::Heartbeat { .. }
+            | Command::Downtime { .. } => {
+                let refusal = refusals::no_checks_yet();
+                self.answer_at_once(peer, manner, Body::Error(refusal));
+            }
             Command::Peers => {
                 let result = match manner.encoding {
                     Encoding::Json => Payload::Json(Json::of(&json!([]))),

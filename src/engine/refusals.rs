@@ -26,10 +26,17 @@ pub(super) fn too_many_sessions() -> Refusal {
     refusal
 }
 
+pub(super) fn no_checks_yet() -> Refusal {
+    Refusal::new(
+        ErrorCode::UnknownCommand,
+        "this daemon keeps no checks; run them without it: moonkeep check",
+    )
+}
+
 pub(super) fn may_not_control(script: Option<&ScriptName>) -> Refusal {
     let message = match script {
         Some(script) => format!(
-            "a process of the script {script} may not start, stop, reload or evaluate scripts, nor end the daemon; if it should, write below [script.{script}] in moonkeep.toml: allow_control = true"
+            "a process of the script {script} may not start, stop, reload or evaluate scripts, silence checks, nor end the daemon; if it should, write below [script.{script}] in moonkeep.toml: allow_control = true"
         ),
         None => "the process that asked is a script's and nobody knows whose any more, or it has ended; keep it below its script, and wait for the answer".to_owned(),
     };

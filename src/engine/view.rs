@@ -243,6 +243,22 @@ pub const COMMANDS: &[(&str, &str)] = &[
         "ack enable|disable|silence",
         "whether done and error lines are sent",
     ),
+    (
+        "check [NAME|TAG ...]",
+        "runs these checks now, or all; their outcomes",
+    ),
+    (
+        "checks [NAME|TAG ...]",
+        "the states of these checks, or of all",
+    ),
+    (
+        "heartbeat NAME [start|ok|fail|CODE] [message=TEXT]",
+        "says for a heartbeat check that its job lives",
+    ),
+    (
+        "downtime NAME 2h|until-ok|off [why=TEXT]",
+        "no alerts of a check for a time, or until it is ok again",
+    ),
     ("version", "the daemon's version"),
     ("help", "this"),
     ("shutdown", "stops the daemon gracefully"),

@@ -251,6 +251,10 @@ impl Form {
             | Command::Logs { .. }
             | Command::Emit { .. }
             | Command::Ack(_)
+            | Command::Check { .. }
+            | Command::Checks { .. }
+            | Command::Heartbeat { .. }
+            | Command::Downtime { .. }
             | Command::Peers => Form::Lines,
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! One table serves both encodings. ExaBGP's names are aliases, so that its scripts work here.
 
-use super::bad;
 use super::fields::{Field, Fields, missing};
+use super::{bad, checks};
 use crate::limits;
 use crate::proto::ids::ClientId;
 use crate::proto::messages::{AckMode, Call, Command, ErrorCode, Hello, Refusal, Verb};
@@ -20,6 +20,8 @@ pub struct Spec {
     pub(super) words: &'static [Field],
     /// Fields that text writes `key=value`.
     pub(super) keys: &'static [Field],
+    /// The field into which all further bare words go as one list.
+    pub(super) many: Option<Field>,
     /// Fields that text writes `--key=value`, before the bare words.
     pub(super) options: &'static [Field],
     /// The field into which all `key=value` behind the bare words go as one JSON object.
@@ -39,6 +41,7 @@ const PLAIN: Spec = Spec {
     about: "",
     words: &[],
     keys: &[],
+    many: None,
     options: &[],
     rest: None,
     build: |_| Ok(Command::Nothing),
@@ -217,6 +220,40 @@ pub const COMMANDS: &[Spec] = &[
         ..PLAIN
     },
     Spec {
+        name: "check",
+        usage: checks::CHECK_USAGE,
+        about: "run these checks now, or all",
+        many: Some(Field::Words),
+        build: checks::check,
+        ..PLAIN
+    },
+    Spec {
+        name: "checks",
+        usage: checks::CHECKS_USAGE,
+        about: "the states of these checks, or of all",
+        many: Some(Field::Words),
+        build: checks::checks,
+        ..PLAIN
+    },
+    Spec {
+        name: "heartbeat",
+        usage: checks::HEARTBEAT_USAGE,
+        about: "say for a heartbeat check that its job lives",
+        words: &[Field::Check, Field::Beat],
+        keys: &[Field::Check, Field::Beat, Field::Message],
+        build: checks::heartbeat,
+        ..PLAIN
+    },
+    Spec {
+        name: "downtime",
+        usage: checks::DOWNTIME_USAGE,
+        about: "no alerts of a check for a time, or until it is ok again",
+        words: &[Field::Check, Field::Quiet],
+        keys: &[Field::Check, Field::Quiet, Field::Why],
+        build: checks::downtime,
+        ..PLAIN
+    },
+    Spec {
         name: "version",
         usage: "version",
         about: "the daemon's version",
@@ -283,20 +320,6 @@ const ALIASES: &[Alias] = &[
     alias("system help", "help"),
     alias("show neighbor json", "peer list"),
     alias("show neighbor", "peer list"),
-];
-
-/// Commands that the design names and a later version brings.
-const LATER: &[(&str, &str)] = &[
-    (
-        "check",
-        "run checks without the daemon meanwhile: moonkeep check",
-    ),
-    ("checks", "see the states meanwhile with: moonkeep check"),
-    (
-        "downtime",
-        "mute a check meanwhile with `enabled = false` in moonkeep.toml",
-    ),
-    ("heartbeat", "emit an event meanwhile: emit NAME"),
 ];
 
 pub(super) fn find(name: &str) -> Option<&'static Spec> {
@@ -368,12 +391,6 @@ pub fn complete(prefix: &str) -> impl Iterator<Item = &'static str> {
 
 fn unknown(name: &str) -> Refusal {
     let shown: String = name.chars().take(40).collect();
-    if let Some((_, meanwhile)) = LATER.iter().find(|(later, _)| *later == name) {
-        return Refusal::new(
-            ErrorCode::UnknownCommand,
-            format!("the daemon's command `{shown}` comes with a later version; {meanwhile}"),
-        );
-    }
     let near = COMMANDS
         .iter()
         .map(|spec| spec.name)

@@ -49,6 +49,7 @@ fields! {
     Handlers "handlers", Handover "handover", MemoryBytes "memory_bytes", Files "files",
     State "state", Patterns "patterns", Record "record", Sandbox "sandbox",
     Checks "checks",
+    Check "check", Words "words", Message "message", Quiet "quiet", Why "why",
 }
 
 /// A value as it was written.
@@ -122,6 +123,21 @@ impl<'a> Fields<'a> {
                 None => Err(mistyped(field, "a string of Unicode characters", raw.get())),
             },
         }
+    }
+
+    /// A word: a string without escapes, or a number, as it was written.
+    pub(super) fn word(&self, field: Field) -> Result<Option<&'a str>, Refusal> {
+        let Some(written) = self.value(field).map(Value::written) else {
+            return Ok(None);
+        };
+        let bare = written
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'))
+            .unwrap_or(written);
+        if bare.contains(['"', '\\']) {
+            return Err(mistyped(field, "a word or a number", written));
+        }
+        Ok(Some(bare))
     }
 
     /// A string that must be there.

@@ -14,6 +14,7 @@
 //! | executables | [`Outcomes`] | [`encode_text_request`], [`encode_legacy_request`] |
 
 mod answers;
+mod checks;
 mod commands;
 mod executables;
 mod fields;

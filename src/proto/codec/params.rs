@@ -48,6 +48,23 @@ impl Params {
     }
 }
 
+/// Words as one JSON list; `None` if there are none.
+pub(super) fn list(words: &[&str]) -> Option<Box<RawValue>> {
+    if words.is_empty() {
+        return None;
+    }
+    let mut json = vec![b'['];
+    for (at, word) in words.iter().enumerate() {
+        if at > 0 {
+            json.push(b',');
+        }
+        write::string(&mut json, word);
+    }
+    json.push(b']');
+    let text = String::from_utf8(json).ok()?;
+    RawValue::from_string(text).ok()
+}
+
 /// Appends ` key=value ...` for each entry of an object. `false`: nothing was written, because `params`
 /// is no object or has a key that text cannot write.
 #[must_use]

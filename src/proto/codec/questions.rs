@@ -1,7 +1,7 @@
 //! Questions: how a client, or a worker for itself, writes them.
 
 use super::text::write_value;
-use super::{ID_PREFIX, params, write};
+use super::{ID_PREFIX, checks, params, write};
 use crate::proto::ids::{RequestId, ScriptName};
 use crate::proto::messages::{AckMode, Command, Encoding, Hello, Json, Question};
 
@@ -42,6 +42,10 @@ pub fn name_of(command: &Command) -> &'static str {
         Command::Events { .. } => "events",
         Command::Emit { .. } => "emit",
         Command::Ack(_) => "ack",
+        Command::Check { .. } => "check",
+        Command::Checks { .. } => "checks",
+        Command::Heartbeat { .. } => "heartbeat",
+        Command::Downtime { .. } => "downtime",
         Command::Peers => "peer list",
     }
 }
@@ -108,6 +112,15 @@ fn json_command(object: &mut write::Object<'_>, command: &Command) {
         }
         Command::Ack(ack) => {
             object.string("mode", mode(*ack));
+        }
+        Command::Check { words } | Command::Checks { words } => checks::json_words(object, words),
+        Command::Heartbeat {
+            check,
+            beat,
+            message,
+        } => checks::json_heartbeat(object, check, *beat, message.as_deref()),
+        Command::Downtime { check, quiet, why } => {
+            checks::json_downtime(object, check, *quiet, why.as_deref());
         }
     }
 }
@@ -187,6 +200,23 @@ fn text_command(out: &mut Vec<u8>, command: &Command) {
             }
         }
         Command::Ack(ack) => word(out, mode(*ack)),
+        Command::Check { words } | Command::Checks { words } => {
+            words.iter().for_each(|name| word(out, name));
+        }
+        Command::Heartbeat {
+            check,
+            beat,
+            message,
+        } => {
+            word(out, check);
+            word(out, &checks::beat_word(*beat));
+            keyed(out, "message", message.as_deref());
+        }
+        Command::Downtime { check, quiet, why } => {
+            word(out, check);
+            word(out, &checks::quiet_word(*quiet));
+            keyed(out, "why", why.as_deref());
+        }
     }
 }
 

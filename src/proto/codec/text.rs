@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::commands::{self, Found, Spec};
 use super::fields::{Field, Fields, Value};
-use super::params::Params;
+use super::params::{self, Params};
 use super::{ID_PREFIX, bad, tail_id};
 use crate::limits;
 use crate::proto::ids::RequestId;
@@ -81,12 +81,26 @@ fn command(words: &[Word<'_>], id: &mut Option<RequestId>) -> Result<Command, Re
         put(&mut fields, spec, field, Value::Text(value))?;
     }
     let mut rest = Params::default();
-    sort(&words[taken..], spec, &mut fields, &mut rest, id)?;
+    let mut many = Vec::new();
+    let words = cut_many(&words[taken..], spec, &mut many);
+    sort(words, spec, &mut fields, &mut rest, id)?;
+    let list = params::list(&many);
+    if let (Some(list), Some(field)) = (&list, spec.many) {
+        put(&mut fields, spec, field, Value::Raw(list))?;
+    }
     let object = rest.object();
     if let (Some(object), Some(field)) = (&object, spec.rest) {
         put(&mut fields, spec, field, Value::Raw(object))?;
     }
     (spec.build)(&fields)
+}
+
+/// Takes the bare words of a command that has any number of them; what is left has keys.
+fn cut_many<'a>(words: &'a [Word<'a>], spec: &Spec, many: &mut Vec<&'a str>) -> &'a [Word<'a>] {
+    if spec.many.is_some() {
+        many.extend(words.iter().map_while(Word::bare));
+    }
+    &words[many.len()..]
 }
 
 /// Puts each word where the command wants it.

@@ -137,6 +137,26 @@ pub enum Command {
         data: Option<Json>,
     },
     Ack(AckMode),
+    /// Run these checks now, by name or tag; without words all. The answer is their outcomes.
+    Check {
+        words: Vec<String>,
+    },
+    /// The states of these checks, by name or tag; without words of all. The answer is a `ChecksView`.
+    Checks {
+        words: Vec<String>,
+    },
+    /// A job says that it lives.
+    Heartbeat {
+        check: String,
+        beat: Beat,
+        message: Option<String>,
+    },
+    /// Whether a check may raise alerts.
+    Downtime {
+        check: String,
+        quiet: Quiet,
+        why: Option<String>,
+    },
     /// ExaBGP's `peer list` and `show neighbor json`: there are none here.
     Peers,
 }
@@ -163,16 +183,22 @@ pub struct Call {
 }
 
 impl Command {
-    /// Whether it changes what runs, or runs code in a script of the sender's choice.
+    /// Whether it changes what runs or who is told, or runs code in a script of the sender's choice.
     #[must_use]
     pub fn controls(&self) -> bool {
         match self {
-            Command::Control { .. } | Command::Eval { .. } | Command::Shutdown => true,
+            Command::Control { .. }
+            | Command::Eval { .. }
+            | Command::Downtime { .. }
+            | Command::Shutdown => true,
             Command::Call(_)
             | Command::Logs { .. }
             | Command::Events { .. }
             | Command::Cancel { .. }
             | Command::Ack(_)
+            | Command::Check { .. }
+            | Command::Checks { .. }
+            | Command::Heartbeat { .. }
             | Command::Hello(_)
             | Command::Bye
             | Command::Emit { .. }

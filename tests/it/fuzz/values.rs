@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use moonkeep::proto::ids::{ClientId, Generation, RequestId, ScriptName, Ticket};
 use moonkeep::proto::messages::{
-    AckMode, Answer, Body, Call, CheckDefaults, CheckKind, CheckSpec, Command, Delivery, Dispatch,
-    Encoding, ErrorCode, Handler, Hello, Json, LoadedFile, Notice, Payload, PluginInstance,
-    Question, Refusal, Setup, ToWorker, Verb, Work,
+    AckMode, Answer, Beat, Body, Call, CheckDefaults, CheckKind, CheckSpec, Command, Delivery,
+    Dispatch, Encoding, ErrorCode, Handler, Hello, Json, LoadedFile, Notice, Payload,
+    PluginInstance, Question, Quiet, Refusal, Setup, ToWorker, Verb, Work,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -159,8 +159,30 @@ pub(crate) fn json(random: &mut Random) -> Json {
     }
 }
 
+/// Names and tags of checks.
+fn words(random: &mut Random) -> Vec<String> {
+    (0..random.below(4)).map(|_| name(random)).collect()
+}
+
+fn beat(random: &mut Random) -> Beat {
+    match random.below(4) {
+        0 => Beat::Start,
+        1 => Beat::Ok,
+        2 => Beat::Fail,
+        _ => Beat::Code(random.next() as i32 >> random.below(32)),
+    }
+}
+
+fn quiet(random: &mut Random) -> Quiet {
+    match random.below(3) {
+        0 => Quiet::For(time(random)),
+        1 => Quiet::UntilOk,
+        _ => Quiet::Off,
+    }
+}
+
 fn command(random: &mut Random) -> Command {
-    match random.below(17) {
+    match random.below(21) {
         0 => Command::Ping {
             client: random.maybe(client),
             timestamp: random.maybe(text),
@@ -202,6 +224,22 @@ fn command(random: &mut Random) -> Command {
         },
         14 => Command::Ack(*random.pick(&[&AckMode::Enable, &AckMode::Disable, &AckMode::Silence])),
         15 => Command::Peers,
+        16 => Command::Check {
+            words: words(random),
+        },
+        17 => Command::Checks {
+            words: words(random),
+        },
+        18 => Command::Heartbeat {
+            check: name(random),
+            beat: beat(random),
+            message: random.maybe(text),
+        },
+        19 => Command::Downtime {
+            check: name(random),
+            quiet: quiet(random),
+            why: random.maybe(text),
+        },
         _ => Command::Call(Call {
             script: script(random),
             handler: name(random).into(),

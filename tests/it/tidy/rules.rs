@@ -16,8 +16,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("sys", &["limits"]),
     ("descendants", &["limits"]),
-    ("proto", &["limits"]),
-    ("options", &["limits", "proto"]),
+    ("timespan", &[]),
+    ("proto", &["limits", "timespan"]),
+    ("options", &["limits", "proto", "timespan"]),
     ("weakenings", &[]),
     ("moment", &[]),
     ("random", &[]),
@@ -190,7 +191,7 @@ impl<'a> File<'a> {
     fn is_pure(&self) -> bool {
         matches!(
             self.module(),
-            "proto" | "engine" | "options" | "monitor" | "moment" | "random"
+            "proto" | "engine" | "options" | "monitor" | "moment" | "random" | "timespan"
         ) || self.path.starts_with("src/client/machine")
     }
 

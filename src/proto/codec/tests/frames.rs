@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::proto::ids::ClientId;
-use crate::proto::messages::{AckMode, Hello, Verb};
+use crate::proto::messages::{AckMode, Beat, Hello, Quiet, Verb};
 
 const UUID: &str = "0199f6c2-5e6f-7c3a-9d2b-1f4e5a6b7c8d";
 
@@ -41,6 +41,22 @@ pub(super) fn eval(code: &str, timeout: Option<Duration>) -> Command {
         script: script(),
         code: code.into(),
         timeout,
+    }
+}
+
+fn heartbeat(beat: Beat, message: Option<&str>) -> Command {
+    Command::Heartbeat {
+        check: "backup".into(),
+        beat,
+        message: message.map(str::to_owned),
+    }
+}
+
+fn downtime(quiet: Quiet, why: Option<&str>) -> Command {
+    Command::Downtime {
+        check: "backup".into(),
+        quiet,
+        why: why.map(str::to_owned),
     }
 }
 
@@ -285,6 +301,75 @@ fn golden() -> Vec<(String, String, Command)> {
             r#"{"command":"disable-ack"}"#,
             Command::Ack(AckMode::Disable),
         ),
+        (
+            "check",
+            r#"{"command":"check","words":[]}"#,
+            Command::Check { words: Vec::new() },
+        ),
+        (
+            "check web \"disk of a=b\" #1",
+            r##"{"command":"check","words":["web","disk of a=b","#1"]}"##,
+            Command::Check {
+                words: vec!["web".into(), "disk of a=b".into(), "#1".into()],
+            },
+        ),
+        (
+            "checks",
+            r#"{"command":"checks"}"#,
+            Command::Checks { words: Vec::new() },
+        ),
+        (
+            "checks http://x/?q",
+            r#"{"command":"checks","words":"http://x/?q"}"#,
+            Command::Checks {
+                words: vec!["http://x/?q".into()],
+            },
+        ),
+        (
+            "heartbeat backup",
+            r#"{"command":"heartbeat","check":"backup"}"#,
+            heartbeat(Beat::Ok, None),
+        ),
+        (
+            "heartbeat backup start",
+            r#"{"command":"heartbeat","check":"backup","beat":"start"}"#,
+            heartbeat(Beat::Start, None),
+        ),
+        (
+            "heartbeat backup fail message=\"disk full\\nat 3\"",
+            r#"{"command":"heartbeat","check":"backup","beat":"fail","message":"disk full\nat 3"}"#,
+            heartbeat(Beat::Fail, Some("disk full\nat 3")),
+        ),
+        (
+            "heartbeat backup -9",
+            r#"{"command":"heartbeat","check":"backup","beat":-9}"#,
+            heartbeat(Beat::Code(-9), None),
+        ),
+        (
+            "heartbeat check=backup beat=3 message=",
+            r#"{"command":"heartbeat","check":"backup","beat":"3","message":""}"#,
+            heartbeat(Beat::Code(3), Some("")),
+        ),
+        (
+            "downtime backup 2h",
+            r#"{"command":"downtime","check":"backup","quiet":7200}"#,
+            downtime(Quiet::For(Duration::from_secs(7_200)), None),
+        ),
+        (
+            "downtime backup 90.5 why=\"new disk\"",
+            r#"{"command":"downtime","check":"backup","quiet":"1m30.5s","why":"new disk"}"#,
+            downtime(Quiet::For(Duration::from_millis(90_500)), Some("new disk")),
+        ),
+        (
+            "downtime backup until-ok",
+            r#"{"command":"downtime","check":"backup","quiet":"until-ok"}"#,
+            downtime(Quiet::UntilOk, None),
+        ),
+        (
+            "downtime backup off",
+            r#"{"command":"downtime","check":"backup","quiet":"off"}"#,
+            downtime(Quiet::Off, None),
+        ),
         ("peer list", r#"{"command":"peer list"}"#, Command::Peers),
         (
             "show neighbor json",
@@ -401,15 +486,31 @@ fn refusals_say_what_to_do_next() {
             "!unknown_command: there is no command \"statsu\"; did you mean `status`? #4",
         ),
         (
-            "check web",
-            "!unknown_command: the daemon's command `check` comes with a later version",
+            "chekc web",
+            "!unknown_command: there is no command \"chekc\"; did you mean `check`?",
+        ),
+        ("check a=b", "\"a\" has no place here; write: check [NAME"),
+        ("check \"\"", "have 1 to 256 bytes"),
+        (
+            "{\"command\":\"checks\",\"words\":[7]}",
+            "\"words\" is faulty",
+        ),
+        ("{\"command\":\"downtime\"}", "\"check\" is missing"),
+        ("heartbeat", "\"check\" is missing; write: heartbeat NAME"),
+        ("heartbeat x maybe", "\"maybe\" is no beat: start, ok"),
+        ("heartbeat x 1.5", "\"1.5\" is no beat"),
+        ("heartbeat x ok again", "\"again\" has no place here"),
+        ("heartbeat x message:=7", "\"message\" must be a string"),
+        (
+            "downtime x",
+            "\"quiet\" is missing; write: downtime NAME 2h",
         ),
         (
-            "{\"command\":\"downtime\"}",
-            "!unknown_command: the daemon's command `downtime` comes with a later version",
+            "downtime x soon",
+            "\"soon\" is no downtime: a time such as 2h",
         ),
-        ("checks", "later version"),
-        ("heartbeat x", "later version"),
+        ("downtime x 0", "not between a moment and 400 days"),
+        ("downtime x 401d", "not between a moment and 400 days"),
         ("call", "\"script\" is missing; write: call "),
         ("call s", "\"handler\" is missing"),
         ("call s h word", "\"word\" has no place here"),
