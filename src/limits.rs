@@ -105,6 +105,27 @@ pub const OLD_WORKER_WAIT: Duration = Duration::from_secs(12);
 /// Between two looks whether it is gone.
 pub const OLD_WORKER_LOOK: Duration = Duration::from_millis(20);
 
+/// HTTP connections that are read at one time. Further ones wait in the kernel, or take the place of a silent one.
+pub const HTTP_CONNECTIONS: usize = 256;
+/// Bytes of the head of an HTTP request; a longer one is answered 431. It is the least that hyper's buffer may be.
+pub const HTTP_HEAD_BYTES: usize = 8 * 1024;
+/// Headers of an HTTP request; more are answered 431.
+pub const HTTP_HEADERS: usize = 64;
+/// Time for an HTTP request, from its connection to the last byte that its sender takes. Each has a connection of its own.
+pub const HTTP_TIME: Duration = Duration::from_secs(10);
+/// Silence after which a connection that has not asked yet gives way, where others wait for its place.
+pub const HTTP_SILENCE: Duration = Duration::from_secs(1);
+/// Age at which a view of the checks is too old for who asks now: all who ask within it share one.
+pub const HTTP_VIEW_AGE: Duration = Duration::from_millis(100);
+/// Time that the core may take to show the checks, before it counts as not alive.
+pub const HTTP_VIEW_WAIT: Duration = Duration::from_secs(2);
+/// Between two tries to listen at an address that was refused, in use for one.
+pub const HTTP_RETRY: Duration = Duration::from_secs(5);
+/// Bytes of one check's message on the status page; `/checks.json` has all of it.
+pub const PAGE_MESSAGE_BYTES: usize = 2_000;
+/// Bytes of any other text of a check on the status page: a name, a tag, a reason.
+pub const PAGE_TEXT_BYTES: usize = 300;
+
 /// Requests that a script may run at once, unless its header says otherwise.
 pub const CONCURRENCY: u32 = 16;
 /// Most that a header may ask for.

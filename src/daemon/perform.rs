@@ -114,6 +114,8 @@ impl Hands {
             }
             Effect::Follow { script, files } => self.watch.follow(&script, files),
             Effect::Note { level, text } => self.logs.note(level, text),
+            // Nobody asks yet.
+            Effect::Shown { .. } => {}
             Effect::Settled { ready, failed } => return Then::Report(Settled { ready, failed }),
             Effect::Exit => return Then::Exit,
         }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::records::{JournalFault, Mark, Outcomes, Record, Recovered};
 pub use crate::moment::Moment;
+use crate::monitor::view::{ChecksView, Facts};
 use crate::options::{Durability, Settings};
 use crate::proto::ids::{ClientId, DaemonId, ScriptName, SessionId, WorkerId};
 use crate::proto::messages::{Answer, FromClient, FromWorker, Json, ToWorker};
@@ -173,11 +174,24 @@ pub enum Input {
     Configured {
         fault: Option<String>,
     },
+    /// Somebody wants to see the checks. The answer is [`Effect::Shown`], in the same step.
+    Show {
+        ask: ViewAsk,
+    },
+    /// Where the HTTP listener listens now, or what keeps it from that; neither: it is not configured.
+    Listening {
+        address: Option<String>,
+        fault: Option<String>,
+    },
     /// SIGTERM, SIGINT (the second one skips the grace).
     Terminate {
         why: String,
     },
 }
+
+/// Names one look at the checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ViewAsk(pub u64);
 
 /// Names one reading of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -248,6 +262,12 @@ pub enum Effect {
     Note {
         level: Level,
         text: String,
+    },
+    /// What [`Input::Show`] asked for.
+    Shown {
+        ask: ViewAsk,
+        view: Box<ChecksView>,
+        facts: Box<Facts>,
     },
     /// First generation of every enabled script is ready or has failed: `up` reports now.
     Settled {

@@ -52,6 +52,7 @@ mod restart;
 mod rising;
 mod scripts;
 mod sessions;
+mod showing;
 mod shutdown;
 mod slots;
 mod step;
@@ -102,6 +103,7 @@ pub struct Engine {
     counters: Counters,
     life: shutdown::Life,
     config_fault: Option<String>,
+    http: showing::Listener,
     next_ticket: u64,
     next_log: u64,
     /// Scripts whose queues are looked at before this step ends.
@@ -148,6 +150,7 @@ impl Engine {
             counters: Counters::default(),
             life: shutdown::Life::default(),
             config_fault: None,
+            http: showing::Listener::default(),
             next_ticket: 1,
             next_log: 1,
             awake: Vec::new(),
@@ -325,6 +328,7 @@ impl Engine {
 
     fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> = self.config_fault.iter().cloned().collect();
+        warnings.extend(self.http.fault.clone());
         warnings.extend(self.journal.warning.clone());
         warnings.extend(self.journal.fault.iter().map(|fault| fault.text.clone()));
         warnings.extend(self.scripts.values().filter_map(|script| {

@@ -77,6 +77,8 @@ impl Engine {
             }
             Input::LogRead { ask, lines } => self.log_read(ask, lines),
             Input::Configured { fault } => self.configured(fault),
+            Input::Show { ask } => self.shown(ask),
+            Input::Listening { address, fault } => self.listening(address, fault),
             Input::Terminate { why } => self.terminate(&why),
         }
     }

@@ -35,6 +35,7 @@ fn status_json(engine: &Engine) -> Value {
         "clients": engine.sessions.len(),
         "scripts": engine.scripts.values().map(script_json).collect::<Vec<_>>(),
         "journal": journal_json(engine),
+        "http": engine.http.address,
         "warnings": engine.warnings(),
         "counters": {
             "requests": engine.requests.len(),
@@ -120,6 +121,7 @@ fn status_text(engine: &Engine) -> String {
         format!("scripts: {}", engine.scripts.len()),
         journal_line(engine),
     ];
+    lines.extend(engine.http.address.iter().map(|at| format!("http: {at}")));
     lines.extend(engine.scripts.values().map(script_line));
     lines.extend(
         engine

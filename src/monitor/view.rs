@@ -75,3 +75,33 @@ pub struct Uptime {
     pub week: Option<f64>,
     pub month: Option<f64>,
 }
+
+/// What the daemon says of itself beside its checks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    pub version: String,
+    pub uuid: String,
+    /// The home's folder, as people read it.
+    pub home: String,
+    pub uptime_seconds: f64,
+    pub clients: u64,
+    /// Requests that wait or run.
+    pub requests: u64,
+    /// What `status` warns of.
+    pub warnings: Vec<String>,
+    /// By name; plugins are none.
+    pub scripts: Vec<ScriptFacts>,
+}
+
+/// One script, in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ScriptFacts {
+    pub name: String,
+    /// As in `status`: `ready`, `backoff`, ...
+    pub state: String,
+    pub restarts: u64,
+    pub in_flight: u64,
+    pub queued: u64,
+    /// `None`: it does not run, or could not find out.
+    pub memory_bytes: Option<u64>,
+}

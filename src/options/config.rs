@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use toml::Value;
 
 use super::document::{self, Entry, Fault};
+use super::http::{self, Http};
 use super::{Settings, keys, value};
 use crate::proto::ids::ScriptName;
 
@@ -15,6 +16,8 @@ pub struct Config {
     pub autostart: bool,
     /// Whom the scripts of a daemon of root's run as.
     pub user: Option<String>,
+    /// Where the state of the checks is served; `None`: nowhere.
+    pub http: Option<Http>,
     scripts: BTreeMap<ScriptName, Section>,
     checks: BTreeMap<String, CheckSection>,
 }
@@ -61,6 +64,12 @@ pub(super) const TOP: &[(&str, &str, &str, &str)] = &[
         "[check.disk]",
         "`[check.NAME]`: parameters of a health check; `moonkeep check help PLUGIN` says which there are.",
     ),
+    (
+        "http",
+        "",
+        "[http]\nlisten = \"127.0.0.1:9620\"\nhosts = [\"status.example.org\"]",
+        http::DOC,
+    ),
 ];
 
 impl Config {
@@ -83,6 +92,7 @@ impl Config {
                 }
                 "script" => config.scripts = scripts(&entry)?,
                 "check" => config.checks = checks(&entry)?,
+                "http" => config.http = Some(http::read(entry.line, &entry.value, &entry.inner)?),
                 other => return Err(Fault::new(entry.line, unknown(other))),
             }
         }

@@ -9,6 +9,7 @@ pub mod alerts;
 pub mod config;
 mod document;
 pub mod header;
+pub mod http;
 mod keys;
 pub mod reference;
 pub mod value;

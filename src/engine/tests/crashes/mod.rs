@@ -189,6 +189,7 @@ impl World {
             | Effect::Resume { .. }
             | Effect::Follow { .. }
             | Effect::Note { .. }
+            | Effect::Shown { .. }
             | Effect::Settled { .. }
             | Effect::Exit => {}
         }

@@ -138,6 +138,7 @@ impl World {
             | Effect::Resume { .. }
             | Effect::Follow { .. }
             | Effect::Note { .. }
+            | Effect::Shown { .. }
             | Effect::Journal { .. }
             | Effect::DropOutcomes { .. }
             | Effect::Settled { .. } => {}
