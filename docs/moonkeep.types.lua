@@ -137,6 +137,47 @@ moonkeep_Core.home = nil
 ---@type string
 moonkeep_Core.state_dir = nil
 
+--- Questions to name servers.
+---@class moonkeep.dns.Module
+local moonkeep_dns_Module = {}
+
+---@alias moonkeep.dns.Kind 'A'|'AAAA'|'CAA'|'CNAME'|'MX'|'NS'|'PTR'|'SOA'|'SRV'|'TXT'
+
+---@class moonkeep.dns.Options
+---@field server? string `'1.1.1.1'`, `'[::1]:5353'`; default: those of /etc/resolv.conf, one after the other
+---@field timeout? number|string whole time; default 10 s
+---@field tcp? boolean ask over TCP at once
+
+---@class moonkeep.dns.Answer
+---@field rcode string `NOERROR`, `NXDOMAIN`, `SERVFAIL`, `REFUSED`, ...
+---@field records moonkeep.dns.Record[] of the answer, aliases (CNAME) on the way included
+---@field values string[] `value` of those records that are of the kind that was asked for
+---@field authoritative boolean
+---@field authenticated boolean the server has checked DNSSEC
+---@field server string that answered
+---@field seconds number
+
+---@class moonkeep.dns.Record
+---@field name string
+---@field kind string
+---@field ttl integer seconds
+---@field value string as in a zone file, without the dot at the end: `'10 mx.example.org'`, `'192.0.2.1'`
+---@field priority? integer MX, SRV
+---@field weight? integer SRV
+---@field port? integer SRV
+---@field target? string MX, SRV, NS, CNAME, PTR
+---@field serial? integer SOA
+---@field primary? string SOA
+---@field tag? string CAA
+
+--- Asks a name server. That a name does not exist is an answer (`rcode` is `NXDOMAIN`), not an error; an error is raised only if there is no answer. UDP first, then TCP if the answer did not fit.
+---@async
+---@param name string whole, without search domains; an address is turned round for `PTR`
+---@param kind? moonkeep.dns.Kind default `"A"`
+---@param options? moonkeep.dns.Options see the type
+---@return moonkeep.dns.Answer
+function moonkeep_dns_Module.resolve(name, kind, options) end
+
 --- Files and folders.
 ---@class moonkeep.fs.Module
 local moonkeep_fs_Module = {}
@@ -248,6 +289,33 @@ function moonkeep_http_Module.post(url, options) end
 ---@return moonkeep.http.Response
 function moonkeep_http_Module.request(method, url, options) end
 
+--- Pings, where the kernel lets ordinary users send them (`net.ipv4.ping_group_range`).
+---@class moonkeep.icmp.Module
+local moonkeep_icmp_Module = {}
+
+---@class moonkeep.icmp.Options
+---@field timeout? number|string whole time; default 10 s
+---@field count? integer requests, 1 to 100; default 1
+---@field every? number|string between two requests; default 0.2 s
+---@field wait? number|string for one answer; default 1 s
+---@field size? integer bytes of each request, 0 to 65,000; default 56
+
+---@class moonkeep.icmp.Reply
+---@field peer string the address that answered
+---@field sent integer
+---@field received integer
+---@field lost number per cent
+---@field seconds number mean time from a request to its answer
+---@field least number
+---@field most number
+
+--- Sends echo requests and waits for the answers. Some lost ones are part of the result; an error is raised if none is answered. A confined script needs `allow.net = ["host:*"]`.
+---@async
+---@param host string a name or an address
+---@param options? moonkeep.icmp.Options see the type
+---@return moonkeep.icmp.Reply
+function moonkeep_icmp_Module.ping(host, options) end
+
 --- JSON text from Lua values and back, without silent losses.
 ---@class moonkeep.json.Module
 local moonkeep_json_Module = {}
@@ -294,6 +362,100 @@ local moonkeep_process_Module = {}
 ---@param options? moonkeep.process.Options see the type
 ---@return moonkeep.process.Result
 function moonkeep_process_Module.run(command, options) end
+
+--- Regular expressions in time that is linear in the text, unlike Lua's patterns.
+---@class moonkeep.regex.Module
+local moonkeep_regex_Module = {}
+
+---@class moonkeep.regex.Options
+---@field ignore_case? boolean
+---@field multi_line? boolean `^` and `$` also at lines
+---@field dot_all? boolean `.` also matches a line break
+
+---@class moonkeep.regex.Match: table the groups by number and by name; those that took no part are absent
+---@field text string all that matched
+---@field first integer where it begins, as in string.sub
+---@field last integer where it ends
+
+---@class moonkeep.regex.Regex
+---@field test fun(self, text: string): boolean
+---@field match fun(self, text: string, from?: integer): moonkeep.regex.Match? the first place from there on
+---@field find fun(self, text: string, from?: integer): integer?, integer? where it begins and ends
+---@field all fun(self, text: string, most?: integer): moonkeep.regex.Match[] every place, or so many; never more than 100,000
+---@field replace fun(self, text: string, with: string, most?: integer): string, integer `$1`, `${name}`, `$0` in `with` are groups, `$$` a dollar; also gives how many
+---@field split fun(self, text: string, most?: integer): string[] the pieces between matches, at most so many
+
+--- An expression to use many times. The syntax is that of Rust's regex crate: like Perl's, without look-around and back-references. An error says where the pattern is wrong.
+---@param pattern string at most 64 KiB; `[[\d+]]` is the handiest way to write one
+---@param options? moonkeep.regex.Options see the type
+---@return moonkeep.regex.Regex
+function moonkeep_regex_Module.compile(pattern, options) end
+
+--- Whether the pattern occurs in the text. Patterns of this form are kept compiled.
+---@param text string any bytes
+---@param pattern string at most 64 KiB; `[[\d+]]` is the handiest way to write one
+---@return boolean
+function moonkeep_regex_Module.test(text, pattern) end
+
+--- The first place where the pattern occurs in the text, or nil.
+---@param text string any bytes
+---@param pattern string at most 64 KiB; `[[\d+]]` is the handiest way to write one
+---@return moonkeep.regex.Match?
+function moonkeep_regex_Module.match(text, pattern) end
+
+--- A pattern that means this text and nothing else.
+---@param text string any bytes
+---@return string
+function moonkeep_regex_Module.escape(text) end
+
+--- Values that outlive the script: restarts, crashes and power losses. Each script and each plugin has its own.
+---@class moonkeep.store.Module
+local moonkeep_store_Module = {}
+
+---@class moonkeep.store.Transaction
+---@field get fun(key: string, default?: any): any
+---@field set fun(key: string, value: any)
+---@field delete fun(key: string): boolean
+---@field keys fun(prefix?: string): string[]
+---@field incr fun(key: string, by?: number): number
+
+--- The value of a key, or the default.
+---@async
+---@param key string 1 to 512 bytes
+---@param default? any given if there is no such key
+---@return any
+function moonkeep_store_Module.get(key, default) end
+
+--- Keeps a value. Once it has returned, the value is on the disk.
+---@async
+---@param key string 1 to 512 bytes
+---@param value any what JSON can say, at most 256 KiB of it; nil deletes
+function moonkeep_store_Module.set(key, value) end
+
+--- Forgets a key; whether it was there.
+---@async
+---@param key string 1 to 512 bytes
+---@return boolean
+function moonkeep_store_Module.delete(key) end
+
+--- The keys, sorted.
+---@async
+---@param prefix? string only those that begin so
+---@return string[]
+function moonkeep_store_Module.keys(prefix) end
+
+--- Adds to a number, 0 if there is none, and gives the sum. Nobody else's change is lost between.
+---@async
+---@param key string 1 to 512 bytes
+---@param by? number default 1; may be negative
+---@return number
+function moonkeep_store_Module.incr(key, by) end
+
+--- All that the function writes, or nothing: if it raises an error, nothing has changed, and the error goes on. Nobody else writes meanwhile. Gives what the function returns.
+---@async
+---@param run fun(tx: moonkeep.store.Transaction): any reads and writes through `tx`; it may not wait
+---@return any
+function moonkeep_store_Module.transaction(run) end
 
 --- Load, memory, disks and processes of this machine.
 ---@class moonkeep.system.Module
@@ -409,14 +571,129 @@ function moonkeep_time_Module.iso(seconds) end
 ---@return number
 function moonkeep_time_Module.parse(text) end
 
+--- TLS connections as a client, and the facts of a server's certificates.
+---@class moonkeep.tls.Module
+local moonkeep_tls_Module = {}
+
+---@class moonkeep.tls.Options
+---@field timeout? number|string whole time until TLS stands; default 10 s
+---@field server_name? string the name to ask for and to verify; default: the host of the address
+---@field starttls? 'smtp'|'imap'|'pop3'|'ftp'|'postgres' speak this protocol in the clear first, until it changes to TLS
+---@field ca? string path of a PEM file whose certificates are trusted as well
+---@field insecure? boolean `connect` only: accept any certificate
+---@field alpn? string[] protocols to offer, `{ 'h2', 'http/1.1' }`
+
+---@class moonkeep.tls.Facts
+---@field subject string `CN=example.org, O=...`
+---@field issuer string
+---@field names string[] host names and addresses that it is for
+---@field not_before integer seconds since 1970
+---@field not_after integer seconds since 1970
+---@field days_left number until `not_after`; below 0 once it has expired
+---@field serial string hexadecimal
+---@field sha256 string fingerprint, hexadecimal
+---@field self_signed boolean subject and issuer are the same
+
+---@class moonkeep.tls.Certificate: moonkeep.tls.Facts
+---@field chain moonkeep.tls.Facts[] all that the server sent, its own first
+---@field verified boolean whether it would be trusted for `server_name`
+---@field why? string why not
+---@field version string `TLSv1.3`
+---@field cipher string
+---@field alpn? string the protocol that was agreed on
+---@field peer string the address that answered
+---@field seconds number from the beginning until TLS stood
+
+---@class moonkeep.tls.Connection: moonkeep.tcp.Connection
+---@field tls moonkeep.tls.Certificate
+
+--- Connects to `address` and agrees on TLS. Raises an error if the server cannot be reached, or if its certificate cannot be trusted (unless `insecure`); it says why.
+---@async
+---@param address string `"host:port"`; the port may be left out: 443
+---@param options? moonkeep.tls.Options see the type; `timeout` is also that of each read and write
+---@return moonkeep.tls.Connection
+function moonkeep_tls_Module.connect(address, options) end
+
+--- The certificate that the server shows, and those above it. An expired, self-signed or misnamed one is no error: `verified` and `why` say whether it would be trusted. An error is raised only if there is none.
+---@async
+---@param address string `"host:port"`; the port may be left out: 443
+---@param options? moonkeep.tls.Options see the type
+---@return moonkeep.tls.Certificate
+function moonkeep_tls_Module.certificate(address, options) end
+
+--- UDP datagrams as a client.
+---@class moonkeep.udp.Module
+local moonkeep_udp_Module = {}
+
+---@class moonkeep.udp.RequestOptions
+---@field timeout? number|string whole time, all tries; default 10 s
+---@field tries? integer how often it is sent, evenly over the time; default 3
+
+---@class moonkeep.udp.Options
+---@field timeout? number|string
+
+---@class moonkeep.udp.Reply
+---@field data string
+---@field peer string the address that answered
+---@field seconds number from the try that was answered to its answer, as far as one can know
+---@field tries integer
+
+---@class moonkeep.udp.Socket
+---@field peer string
+---@field send fun(self, data: string)
+---@field receive fun(self): string the next datagram
+---@field close fun(self)
+
+--- Sends a datagram and waits for one from the same address; sends it again if none comes. Raises an error if none ever comes, or if the machine there says that nobody listens.
+---@async
+---@param address string `"host:port"`, `"[::1]:port"`
+---@param data string any bytes, at most 65,507
+---@param options? moonkeep.udp.RequestOptions see the type
+---@return moonkeep.udp.Reply
+function moonkeep_udp_Module.request(address, data, options) end
+
+--- Sends one datagram. That it was sent says nothing about its arrival.
+---@async
+---@param address string `"host:port"`, `"[::1]:port"`
+---@param data string any bytes, at most 65,507
+function moonkeep_udp_Module.send(address, data) end
+
+--- A socket to send to one address and receive from it.
+---@async
+---@param address string `"host:port"`, `"[::1]:port"`
+---@param options? moonkeep.udp.Options `timeout`: for looking up the name and for each `receive`; default 10 s
+---@return moonkeep.udp.Socket
+function moonkeep_udp_Module.open(address, options) end
+
+--- Unix sockets as a client.
+---@class moonkeep.unix.Module
+local moonkeep_unix_Module = {}
+
+---@class moonkeep.unix.Options
+---@field timeout? number|string
+
+--- Connects to a stream socket. Raises an error if that fails; it names the socket and the reason. A confined script needs the path in `allow.unix`.
+---@async
+---@param path string of the socket; `"@name"` for an abstract one
+---@param options? moonkeep.unix.Options `timeout`: for connecting and for each read and write; default 10 s
+---@return moonkeep.tcp.Connection
+function moonkeep_unix_Module.connect(path, options) end
+
 ---@overload fun(name: "moonkeep"): moonkeep.Core
+---@overload fun(name: "moonkeep.dns"): moonkeep.dns.Module
 ---@overload fun(name: "moonkeep.fs"): moonkeep.fs.Module
 ---@overload fun(name: "moonkeep.http"): moonkeep.http.Module
+---@overload fun(name: "moonkeep.icmp"): moonkeep.icmp.Module
 ---@overload fun(name: "moonkeep.json"): moonkeep.json.Module
 ---@overload fun(name: "moonkeep.process"): moonkeep.process.Module
+---@overload fun(name: "moonkeep.regex"): moonkeep.regex.Module
+---@overload fun(name: "moonkeep.store"): moonkeep.store.Module
 ---@overload fun(name: "moonkeep.system"): moonkeep.system.Module
 ---@overload fun(name: "moonkeep.tcp"): moonkeep.tcp.Module
 ---@overload fun(name: "moonkeep.time"): moonkeep.time.Module
+---@overload fun(name: "moonkeep.tls"): moonkeep.tls.Module
+---@overload fun(name: "moonkeep.udp"): moonkeep.udp.Module
+---@overload fun(name: "moonkeep.unix"): moonkeep.unix.Module
 ---@param name string
 ---@return any
 function require(name) end

@@ -382,6 +382,36 @@ pub const DELIVERY_AGE_MOST: Duration = Duration::from_secs(24 * 3600);
 pub const HOST_CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of an HTTP body, of a line or a file that Lua reads at once.
 pub const HOST_BODY_BYTES: usize = 8 * 1024 * 1024;
+/// Between two attempts to connect to a Unix socket whose queue is full.
+pub const UNIX_RETRY: Duration = Duration::from_millis(5);
+/// Largest datagram, in bytes: what UDP over IPv4 can carry.
+pub const DATAGRAM_BYTES: usize = 65_507;
+/// Times that a request by UDP is sent before it counts as unanswered, unless the script says otherwise.
+pub const UDP_TRIES: u32 = 3;
+/// Most that a script may ask for.
+pub const UDP_TRIES_MOST: u32 = 100;
+/// How long the system's list of trusted authorities is used before it is read again.
+pub const AUTHORITIES_KEPT: Duration = Duration::from_secs(3600);
+/// Names of a certificate that are told.
+pub const CERTIFICATE_NAMES: usize = 1_024;
+/// Lines of one reply before TLS begins.
+pub const STARTTLS_LINES: usize = 64;
+/// Bytes of one such line.
+pub const STARTTLS_LINE_BYTES: usize = 4 * 1024;
+/// Name servers of the system that are asked; resolv.conf(5) knows three.
+pub const NAME_SERVERS: usize = 3;
+/// Times that each of them is asked.
+pub const DNS_ROUNDS: usize = 2;
+/// Bytes of a datagram that a name server may answer with: what passes every network in one piece.
+pub const DNS_PAYLOAD_BYTES: u16 = 1_232;
+/// Bytes of a regular expression's pattern.
+pub const REGEX_PATTERN_BYTES: usize = 64 * 1024;
+/// Bytes that one may take once compiled, and again while it is used.
+pub const REGEX_BYTES: usize = 4 * 1024 * 1024;
+/// Compiled patterns that `regex.test` and `regex.match` keep for the next call.
+pub const REGEXES_KEPT: usize = 64;
+/// Matches and pieces that one call gives.
+pub const REGEX_MATCHES: usize = 100_000;
 /// Bytes of a command's output that are kept, for stdout and stderr each.
 pub const COMMAND_OUTPUT_BYTES: usize = 1024 * 1024;
 /// How long a command's output is read on after its end, if a helper of it holds the pipe open.

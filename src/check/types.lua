@@ -69,17 +69,31 @@ function param(name, default, doc) end
 function nagios(command) end
 
 -- The modules under their short names.
+---@type moonkeep.dns.Module
+dns = {}
 ---@type moonkeep.fs.Module
 fs = {}
 ---@type moonkeep.http.Module
 http = {}
+---@type moonkeep.icmp.Module
+icmp = {}
 ---@type moonkeep.json.Module
 json = {}
 ---@type moonkeep.process.Module
 process = {}
+---@type moonkeep.regex.Module
+regex = {}
+---@type moonkeep.store.Module
+store = {}
 ---@type moonkeep.system.Module
 system = {}
 ---@type moonkeep.tcp.Module
 tcp = {}
 ---@type moonkeep.time.Module
 time = {}
+---@type moonkeep.tls.Module
+tls = {}
+---@type moonkeep.udp.Module
+udp = {}
+---@type moonkeep.unix.Module
+unix = {}

@@ -11,9 +11,9 @@ use std::time::UNIX_EPOCH;
 
 use mlua::{FromLuaMulti, IntoLua, Lua, LuaString, MultiValue, Table, Value};
 
+use super::address::plain;
 use super::failure::failure;
 use super::grants::{Grants, Need};
-use super::tcp::plain;
 use super::{Function, Module, Param};
 use crate::limits;
 
@@ -29,7 +29,11 @@ pub const MODULE: Module = Module {
             returns: &["string"],
             doc: "The whole file, at most 8 MiB. An error if it cannot be read or is no regular file.",
             yields: true,
-            make: |lua, _| function(lua, ("read", Touch::Reads), |path: String| read(&path)),
+            make: |lua, _| {
+                function(lua, ("read", Touch::Reads), |path: String| {
+                    read_whole(Path::new(&path))
+                })
+            },
         },
         Function {
             name: "write",
@@ -280,7 +284,8 @@ fn told(
     )
 }
 
-fn read(path: &str) -> io::Result<Vec<u8>> {
+/// A regular file of at most [`limits::HOST_BODY_BYTES`]. Blocks.
+pub(super) fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
     // A pipe or a device could be read for ever.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is no regular file"));

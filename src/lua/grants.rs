@@ -312,6 +312,53 @@ impl Grants {
         Err(refusal("connect to", &shown, "net", &shown))
     }
 
+    /// ICMP has no ports: the host must be granted with all of them.
+    ///
+    /// # Errors
+    /// If the script may not send to it.
+    pub fn check_ping(&self, host: &str) -> Result<(), ApiError> {
+        if !self.confined || self.net.iter().any(|entry| entry.covers(host, 0)) {
+            return Ok(());
+        }
+        let entry = net::any_port(host);
+        Err(refusal("ping", host, "net", &entry))
+    }
+
+    /// Name servers of the system are open to whoever may use the network at all: looking up names needs them anyway.
+    ///
+    /// # Errors
+    /// If the script may not ask it.
+    pub fn check_name_server(
+        &self,
+        (host, port): (&str, u16),
+        of_system: bool,
+    ) -> Result<(), ApiError> {
+        if of_system && !self.net.is_empty() {
+            return Ok(());
+        }
+        self.check_host(host, port)
+    }
+
+    /// A Unix socket by its path, or an abstract one by `@name`.
+    ///
+    /// # Errors
+    /// If the script may not connect to it.
+    pub fn check_socket(&self, path: &str) -> Result<(), ApiError> {
+        if !self.confined || self.any_unix {
+            return Ok(());
+        }
+        if path.starts_with('@') {
+            return Err(refusal("connect to", path, "unix", "*"));
+        }
+        let place = resolve(Path::new(path));
+        if self.unix.iter().any(|granted| place.starts_with(granted)) {
+            return Ok(());
+        }
+        let shown = std::path::absolute(path).unwrap_or(place);
+        let shown = shown.display().to_string();
+        Err(refusal("connect to", &shown, "unix", &shown))
+    }
+
     /// # Errors
     /// If the script may not start this program.
     pub fn check_program(&self, word: &str) -> Result<(), ApiError> {

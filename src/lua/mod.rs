@@ -3,8 +3,10 @@
 //! The reference page and the editor types are rendered from these tables; adding a function is adding a row,
 //! adding a module is adding it to [`MODULES`]. [`state`] makes the Lua state that all of it lives in.
 
+mod address;
 pub mod arguments;
 pub mod core;
+pub mod dns;
 pub mod errors;
 pub(crate) mod events;
 pub mod failure;
@@ -13,20 +15,27 @@ mod governor;
 pub mod grants;
 pub mod host;
 pub mod http;
+pub mod icmp;
 pub mod json;
 pub(crate) mod log;
 pub mod modules;
 pub(crate) mod own;
 pub mod process;
 pub mod reference;
+pub mod regex;
 pub mod request;
 mod require;
 pub mod state;
 mod stdio;
+pub mod store;
+mod stream;
 pub mod system;
 pub mod tcp;
 pub mod time;
 mod timers;
+pub mod tls;
+pub mod udp;
+pub mod unix;
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -38,13 +47,20 @@ use crate::proto::ids::{Generation, ScriptName};
 /// Every module that scripts can `require`, in the order of the reference. Built when it is first required.
 pub const MODULES: &[&Module] = &[
     &core::MODULE,
+    &dns::MODULE,
     &fs::MODULE,
     &http::MODULE,
+    &icmp::MODULE,
     &json::MODULE,
     &process::MODULE,
+    &regex::MODULE,
+    &store::MODULE,
     &system::MODULE,
     &tcp::MODULE,
     &time::MODULE,
+    &tls::MODULE,
+    &udp::MODULE,
+    &unix::MODULE,
 ];
 
 /// What functions may know of the process that they run in. Handed to every [`Function::make`].

@@ -265,7 +265,7 @@ fn cannot_start(name: &str, error: &io::Error) -> mlua::Error {
         io::ErrorKind::PermissionDenied => {
             "it is not executable; allow it with: chmod +x".to_owned()
         }
-        _ => super::tcp::plain(error),
+        _ => super::address::plain(error),
     };
     failure(format!("cannot run `{name}`: {why}"))
 }

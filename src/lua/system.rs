@@ -5,9 +5,9 @@ use std::path::Path;
 
 use mlua::{IntoLua, Lua, Table, Value};
 
+use super::address::plain;
 use super::failure::failure;
 use super::grants::{Grants, Need};
-use super::tcp::plain;
 use super::{Function, Module, Param};
 
 /// `moonkeep.system`

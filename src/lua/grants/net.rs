@@ -62,3 +62,12 @@ pub(super) fn shown(host: &str, port: u16) -> String {
         format!("{host}:{port}")
     }
 }
+
+/// The entry for every port of a host.
+pub(super) fn any_port(host: &str) -> String {
+    if host.contains(':') {
+        format!("[{host}]:*")
+    } else {
+        format!("{host}:*")
+    }
+}
