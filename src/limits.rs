@@ -377,6 +377,21 @@ pub const DELIVERY_RETRY_FIRST: Duration = Duration::from_secs(2);
 pub const DELIVERY_RETRY_MOST: Duration = Duration::from_secs(300);
 /// Age at which an alert that cannot be delivered is given up, with a note.
 pub const DELIVERY_AGE_MOST: Duration = Duration::from_secs(24 * 3600);
+/// Time limit of one attempt to deliver an alert, where its hook names none.
+pub const ALERT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Least that a hook may ask for.
+pub const ALERT_TIMEOUT_LEAST: Duration = Duration::from_millis(100);
+/// Most that a hook may ask for: attempts of one hook about one check wait for each other.
+pub const ALERT_TIMEOUT_MOST: Duration = Duration::from_secs(300);
+/// By so much the daemon waits longer for a delivery than the delivery itself: it tells more about its end.
+pub const DELIVERY_SLACK: Duration = Duration::from_secs(3);
+/// Bytes of a hook's output, or of a server's answer, that are told when a delivery fails.
+pub const DELIVERY_OUTPUT_BYTES: usize = 8 * 1024;
+/// Bytes of a delivery on its way to the process that makes it: an alert's message and measures are bounded, a hook's
+/// texts by the size of `moonkeep.toml`.
+pub const DELIVERY_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of a file that holds a secret.
+pub const SECRET_BYTES: u64 = 64 * 1024;
 
 /// Time limit of a call from Lua to the network that names none.
 pub const HOST_CALL_TIMEOUT: Duration = Duration::from_secs(10);

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use toml::Value;
 
+use super::alerts::{self, Hook};
+use super::checks::{self, Checks};
 use super::document::{self, Entry, Fault};
 use super::http::{self, Http};
 use super::{Settings, keys, value};
@@ -20,6 +22,8 @@ pub struct Config {
     pub http: Option<Http>,
     scripts: BTreeMap<ScriptName, Section>,
     checks: BTreeMap<String, CheckSection>,
+    all_checks: Checks,
+    alerts: Vec<Hook>,
 }
 
 /// `[script.NAME]`, valid but not yet applied.
@@ -70,6 +74,18 @@ pub(super) const TOP: &[(&str, &str, &str, &str)] = &[
         "[http]\nlisten = \"127.0.0.1:9620\"\nhosts = [\"status.example.org\"]",
         http::DOC,
     ),
+    (
+        "checks",
+        "",
+        "[checks]\nevery = \"1m\"",
+        "`[checks]`: what holds for all checks that the daemon runs, with the keys below it.",
+    ),
+    (
+        "alert",
+        "",
+        "[alert.ops]\nwebhook = \"https://ntfy.example.org/ops\"",
+        "`[alert.NAME]`: a way out for alerts, with the keys below it.",
+    ),
 ];
 
 impl Config {
@@ -91,8 +107,10 @@ impl Config {
                     config.user = Some(user);
                 }
                 "script" => config.scripts = scripts(&entry)?,
-                "check" => config.checks = checks(&entry)?,
                 "http" => config.http = Some(http::read(entry.line, &entry.value, &entry.inner)?),
+                "check" => config.checks = check_sections(&entry)?,
+                "checks" => config.all_checks = checks::read(&entry)?,
+                "alert" => config.alerts = hooks(&entry)?,
                 other => return Err(Fault::new(entry.line, unknown(other))),
             }
         }
@@ -121,6 +139,18 @@ impl Config {
             .iter()
             .map(|(name, section)| (name.as_str(), section))
     }
+
+    /// `[checks]`: what holds for all of them.
+    #[must_use]
+    pub fn all_checks(&self) -> &Checks {
+        &self.all_checks
+    }
+
+    /// The sections `[alert.NAME]` that are not switched off, in the order of the file.
+    #[must_use]
+    pub fn alerts(&self) -> Vec<Hook> {
+        self.alerts.clone()
+    }
 }
 
 fn unknown(key: &str) -> String {
@@ -147,7 +177,15 @@ fn scripts(entry: &Entry) -> Result<BTreeMap<ScriptName, Section>, Fault> {
     Ok(out)
 }
 
-fn checks(entry: &Entry) -> Result<BTreeMap<String, CheckSection>, Fault> {
+fn hooks(entry: &Entry) -> Result<Vec<Hook>, Fault> {
+    let mut out = Vec::new();
+    for section in sections(entry, "alert")? {
+        out.extend(alerts::read(section)?);
+    }
+    Ok(out)
+}
+
+fn check_sections(entry: &Entry) -> Result<BTreeMap<String, CheckSection>, Fault> {
     let mut out = BTreeMap::new();
     for section in sections(entry, "check")? {
         if let Value::Table(table) = &section.value {
@@ -158,7 +196,7 @@ fn checks(entry: &Entry) -> Result<BTreeMap<String, CheckSection>, Fault> {
     Ok(out)
 }
 
-/// The tables below `[script]` or `[check]`.
+/// The tables below `[script]`, `[check]` or `[alert]`.
 fn sections<'a>(entry: &'a Entry, kind: &str) -> Result<&'a [Entry], Fault> {
     let is_table = |entry: &Entry| entry.value.is_table();
     let wrong = if is_table(entry) {

@@ -3,15 +3,19 @@
 //! Pure: text in, [`Settings`] out. Finding and reading the files is the business of `scripts`.
 //!
 //! [`header`] reads a script's own block, [`config`] reads `moonkeep.toml`; both know the same keys,
-//! from one table, out of which [`mod@reference`] renders the page that describes them.
+//! from one table, out of which [`mod@reference`] renders the page that describes them. [`checks`] and [`alerts`]
+//! are the sections that the daemon's health checks have, with tables of their own.
 
 pub mod alerts;
+pub mod checks;
 pub mod config;
 mod document;
 pub mod header;
 pub mod http;
 mod keys;
 pub mod reference;
+pub mod secret;
+pub mod template;
 pub mod value;
 
 pub use config::Config;

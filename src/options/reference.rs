@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use super::config::TOP;
 use super::keys::KEYS;
+use super::template::NAMES;
+use super::{alerts, checks};
 
 /// The whole page. Generated: a test compares the committed file with it.
 #[must_use]
@@ -16,6 +18,19 @@ pub fn render() -> String {
     page.push_str("## Settings of a script\n\n");
     for key in KEYS {
         entry(&mut page, key.name, &(key.default)(), key.example, key.doc);
+    }
+    page.push_str("## `[checks]`: all health checks\n\n");
+    for key in checks::KEYS {
+        entry(&mut page, key.name, key.default, key.example, key.doc);
+    }
+    page.push_str("## `[alert.NAME]`: a way out for alerts\n\n");
+    for key in alerts::KEYS {
+        entry(&mut page, key.name, key.default, key.example, key.doc);
+    }
+    page.push_str(PLACEHOLDERS);
+    for (name, _, doc) in NAMES {
+        // Writing to a String cannot fail.
+        let _ = writeln!(page, "| `{{{{{name}}}}}` | {doc} |");
     }
     page.truncate(page.trim_end().len());
     page.push('\n');
@@ -34,6 +49,16 @@ fn entry(page: &mut String, name: &str, default: &str, example: &str, doc: &str)
         "### `{name}`\n\n{doc}{shown}\n\n```toml\n{example}\n```\n\n"
     );
 }
+
+const PLACEHOLDERS: &str = "\
+### Placeholders
+
+In the `webhook` address, in `headers` and in `body`. An unknown one is an error when the file is read. In the address they
+are percent-encoded, in a header control characters become blanks.
+
+| placeholder | stands for |
+|---|---|
+";
 
 const INTRODUCTION: &str = "\
 <!-- Generated from src/options/keys.rs by `MOONKEEP_BLESS=1 cargo test configuration_page`. Do not edit. -->
