@@ -9,6 +9,7 @@
 //! | [`paths`], [`scripts`], [`trust`] | where are things; what scripts does a home hold? | decides what runs |
 //! | [`daemon`] | the shell around the engine: sockets, processes, files | decides |
 //! | [`worker`], [`lua`] | runs one script; the Lua API | talks to clients |
+//! | [`deliver`] | one attempt to deliver one alert | tries twice, says a secret |
 //! | [`client`] | one connection, kept | knows what a script is |
 //! | [`check`] | runs health checks once, renders results | needs a daemon |
 //! | [`cli`] | what was typed; prints | holds state |
@@ -19,6 +20,7 @@ pub mod check;
 pub mod cli;
 pub mod client;
 pub mod daemon;
+pub mod deliver;
 pub mod descendants;
 pub mod engine;
 pub mod limits;

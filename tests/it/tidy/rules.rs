@@ -81,8 +81,20 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "deliver",
+        &[
+            "limits",
+            "options",
+            "paths",
+            "sys",
+            "descendants",
+            "monitor",
+        ],
+    ),
+    (
         "daemon",
         &[
+            "deliver",
             "limits",
             "proto",
             "options",
@@ -104,20 +116,22 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "lua", "trust", "check", "monitor",
         ],
     ),
-    ("main", &["cli", "daemon", "worker"]),
+    ("main", &["cli", "daemon", "worker", "deliver"]),
 ];
 
 /// Crates that belong to some modules only.
 const CRATES: &[(&str, &[&str])] = &[
     (
         "tokio",
-        &["daemon", "sys", "worker", "client", "check", "lua", "cli"],
+        &[
+            "daemon", "sys", "worker", "client", "check", "lua", "cli", "deliver",
+        ],
     ),
     ("mlua", &["worker", "lua", "check"]),
     ("clap", &["cli"]),
     ("rustyline", &["cli"]),
     ("indicatif", &["cli"]),
-    ("reqwest", &["lua"]),
+    ("reqwest", &["lua", "deliver"]),
     ("notify", &["daemon"]),
 ];
 
