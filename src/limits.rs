@@ -349,6 +349,8 @@ pub const CHECK_BAR: Duration = Duration::from_secs(1800);
 pub const CHECK_KEEP_EVERY: Duration = Duration::from_secs(10);
 /// How long the record of a check that is no longer declared is kept for its return.
 pub const CHECK_FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// What is kept of a check waits at least so long for it after a start, however long it has been gone.
+pub const CHECK_RETURN_WITHIN: Duration = Duration::from_secs(300);
 /// How long a parent that nobody has declared may be missing: its plugin may still be loading.
 pub const CHECK_PARENT_WAIT: Duration = Duration::from_secs(30);
 /// Between two questions about the wall clock.

@@ -23,6 +23,17 @@ impl State {
     /// Every state, from the best to the worst.
     pub const ALL: [State; 4] = [State::Ok, State::Warning, State::Unknown, State::Critical];
 
+    #[must_use]
+    pub fn is_ok(self) -> bool {
+        self == State::Ok
+    }
+
+    /// It does not work, or nobody can say: what needs it cannot work either. A warning still works.
+    #[must_use]
+    pub fn is_down(self) -> bool {
+        matches!(self, State::Unknown | State::Critical)
+    }
+
     /// The worse of two.
     #[must_use]
     pub fn worst(self, other: State) -> State {
