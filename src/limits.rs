@@ -291,6 +291,8 @@ pub const DEAD_HOLDER: Duration = Duration::from_secs(1);
 /// Between two looks at the lock's and the socket's inode.
 pub const CLAIM_CHECK_EVERY: Duration = Duration::from_secs(5);
 
+/// After a check's own time limit: its worker ends the run in that time, or is asked to, and then killed.
+pub const CHECK_KILL_AFTER: Duration = Duration::from_secs(1);
 /// Time limit of a check that names none.
 pub const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Start to start of a check that names nothing else.

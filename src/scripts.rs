@@ -270,6 +270,8 @@ fn examine_one(
         content: (kind == ScriptKind::Lua).then(|| blake3::hash(&file.bytes).to_hex().to_string()),
         kind,
         settings,
+        plugins: Vec::new(),
+        check_defaults: crate::proto::messages::CheckDefaults::default(),
     };
     Ok(Found::Script {
         hash: fingerprint(&file.bytes, &spec),

@@ -162,8 +162,8 @@ impl Nursery {
             user,
             outcomes: self.outcomes(worker),
             lock: self.home.script_lock(worker.script.as_str()),
-            plugins: Vec::new(),
-            check_defaults: Default::default(),
+            plugins: spec.plugins.clone(),
+            check_defaults: spec.check_defaults.clone(),
             confinement: Confinement {
                 mode: spec.settings.sandbox.unwrap_or(match spec.kind {
                     ScriptKind::Lua => SandboxMode::On,

@@ -113,6 +113,8 @@ impl Hands {
                 self.journal.remove(record);
             }
             Effect::Follow { script, files } => self.watch.follow(&script, files),
+            // Who performs it comes with the store of the checks.
+            Effect::Monitor(_) => {}
             Effect::Note { level, text } => self.logs.note(level, text),
             // Nobody asks yet.
             Effect::Shown { .. } => {}
@@ -202,6 +204,8 @@ impl Hands {
                     handle.lane.pause(paused);
                 }
             }
+            // Nobody sends it more than it asks for.
+            Peer::Monitor => {}
         }
     }
 

@@ -9,10 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::records::{JournalFault, Mark, Outcomes, Record, Recovered};
 pub use crate::moment::Moment;
+use crate::monitor::alphabet as monitor;
 use crate::monitor::view::{ChecksView, Facts};
 use crate::options::{Durability, Settings};
 use crate::proto::ids::{ClientId, DaemonId, ScriptName, SessionId, WorkerId};
-use crate::proto::messages::{Answer, FromClient, FromWorker, Json, ToWorker};
+use crate::proto::messages::{
+    Answer, CheckDefaults, FromClient, FromWorker, Json, PluginInstance, ToWorker,
+};
 
 /// What the engine is born with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +39,8 @@ pub struct Identity {
 pub enum Peer {
     Session(SessionId),
     Worker(WorkerId),
+    /// The engine's own health checks: they ask plugin workers, and nobody else.
+    Monitor,
 }
 
 /// A script as the last look at the home found it.
@@ -49,6 +54,12 @@ pub struct ScriptSpec {
     pub content: Option<String>,
     pub kind: ScriptKind,
     pub settings: Settings,
+    /// A plugin worker: the instances that live in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plugins: Vec<PluginInstance>,
+    /// A plugin worker: what `moonkeep.toml` says for all checks.
+    #[serde(default)]
+    pub check_defaults: CheckDefaults,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -174,6 +185,8 @@ pub enum Input {
     Configured {
         fault: Option<String>,
     },
+    /// What the monitor has to know of the world: what was kept, the clock, the configuration, ends of deliveries.
+    Monitor(monitor::Input),
     /// Somebody wants to see the checks. The answer is [`Effect::Shown`], in the same step.
     Show {
         ask: ViewAsk,
@@ -258,6 +271,8 @@ pub enum Effect {
         script: ScriptName,
         files: Vec<crate::proto::messages::LoadedFile>,
     },
+    /// What the monitor wants that is done outside: `Keep`, `Deliver` and `AskClock`, no other.
+    Monitor(monitor::Effect),
     /// A line for the daemon's own log.
     Note {
         level: Level,

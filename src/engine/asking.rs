@@ -10,6 +10,7 @@ use super::inorder::{InOrder, Place};
 use super::requests::RequestKey;
 use super::rising::Rising;
 use crate::limits;
+use crate::monitor::alphabet::CheckAsk;
 use crate::proto::ids::RequestId;
 use crate::proto::messages::{Answer, Body, Encoding};
 
@@ -27,6 +28,7 @@ pub(super) enum What {
     Control(ControlKey),
     Log(LogAsk),
     Events { pattern: String, missed: u64 },
+    Check(CheckAsk),
 }
 
 /// How a question was asked: all that its answers need.
@@ -133,6 +135,10 @@ impl Asker {
 
     pub(super) fn encoding(&self, number: u64) -> Option<Encoding> {
         self.open.get(number).map(|open| open.manner.encoding)
+    }
+
+    pub(super) fn id(&self, number: u64) -> Option<&RequestId> {
+        self.open.get(number)?.manner.id.as_ref()
     }
 
     pub(super) fn what_mut(&mut self, number: u64) -> Option<&mut What> {

@@ -107,7 +107,7 @@ impl Engine {
     fn running_under(&self, peer: &Peer, id: &RequestId) -> Option<RequestKey> {
         match self.asker(peer)?.find(id)? {
             (_, What::Request(key)) => Some(*key),
-            (_, What::Control(_) | What::Log(_) | What::Events { .. }) => None,
+            (_, What::Control(_) | What::Log(_) | What::Events { .. } | What::Check(_)) => None,
         }
     }
 
@@ -328,7 +328,7 @@ impl Engine {
     fn client_of(&self, peer: &Peer) -> Option<ClientId> {
         match peer {
             Peer::Session(id) => self.sessions.table.get(id).map(|session| session.client),
-            Peer::Worker(_) => None,
+            Peer::Worker(_) | Peer::Monitor => None,
         }
     }
 

@@ -34,6 +34,7 @@ impl Engine {
             What::Log(ask) => {
                 self.logs.remove(&ask);
             }
+            What::Check(check) => self.forget_check(check),
             What::Events { .. } => refusal = refusals::subscription_ended(),
         }
         let ask = Ask {

@@ -108,12 +108,15 @@ impl Engine {
             Command::List => self.show(peer, manner, view::list),
             Command::Version => self.show(peer, manner, view::version),
             Command::Help => self.show(peer, manner, |_, encoding| view::help(encoding)),
-            Command::Check { .. }
-            | Command::Checks { .. }
-            | Command::Heartbeat { .. }
-            | Command::Downtime { .. } => {
-                let refusal = refusals::no_checks_yet();
-                self.answer_at_once(peer, manner, Body::Error(refusal));
+            Command::Check { words } => self.check_command(peer, manner, words),
+            Command::Checks { words } => self.checks_command(peer, manner, &words),
+            Command::Heartbeat {
+                check,
+                beat,
+                message,
+            } => self.heartbeat_command(peer, manner, check, beat, message),
+            Command::Downtime { check, quiet, why } => {
+                self.downtime_command(peer, manner, check, quiet, why);
             }
             Command::Peers => {
                 let result = match manner.encoding {

@@ -165,19 +165,13 @@ impl Engine {
     /// Which scripts a command without a name is for.
     fn all_for(&self, verb: Verb) -> Vec<ScriptName> {
         let concerns = |script: &Script| match verb {
-            Verb::Start | Verb::Restart => {
-                script.fault.is_some()
-                    || script
-                        .spec
-                        .as_ref()
-                        .is_some_and(|spec| spec.settings.enabled)
-            }
+            Verb::Start | Verb::Restart => script.is_wanted(),
             Verb::Stop => true,
             Verb::Reload => !matches!(script.phase, Phase::Stopped),
         };
         self.scripts
             .values()
-            .filter(|script| concerns(script))
+            .filter(|script| !script.name.is_plugin() && concerns(script))
             .map(|script| script.name.clone())
             .collect()
     }
@@ -284,6 +278,7 @@ impl Engine {
 
     /// A start failed: whoever waits for it is told why.
     pub(super) fn start_failed(&mut self, name: &ScriptName) {
+        self.plugin_fails(name);
         let Some(script) = self.scripts.get(name) else {
             return;
         };

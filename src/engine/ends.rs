@@ -58,6 +58,7 @@ impl Engine {
         self.end_flight(key, &request);
         self.journal.live -= u64::from(request.entry.is_some());
         let waiters = std::mem::take(&mut request.waiters);
+        self.note_fate(&waiters, |engine| Some(engine.fate_of(&request)));
         let name = request.script.clone();
         self.keep_answer(&mut request, &body, keep);
         self.give_back(&name, request.state, request.work.bytes());
@@ -291,6 +292,9 @@ impl Engine {
         request.waiters = rest;
         let due = request.due();
         self.timers.set(Timer::Request(key), due);
+        self.note_fate(&expired, |engine| {
+            Some(engine.fate_of(engine.requests.get(key)?))
+        });
         self.tell_all(expired, Body::Error(refusal));
     }
 

@@ -55,7 +55,11 @@ impl Engine {
             .whats()
             .filter_map(|(number, what)| match what {
                 What::Events { pattern, .. } if fits(pattern, event) => Some(number),
-                What::Events { .. } | What::Request(_) | What::Control(_) | What::Log(_) => None,
+                What::Events { .. }
+                | What::Request(_)
+                | What::Control(_)
+                | What::Log(_)
+                | What::Check(_) => None,
             })
             .collect()
     }
@@ -133,7 +137,11 @@ impl Engine {
             .whats()
             .filter_map(|(number, what)| match what {
                 What::Events { missed, .. } if *missed > 0 => Some(number),
-                What::Events { .. } | What::Request(_) | What::Control(_) | What::Log(_) => None,
+                What::Events { .. }
+                | What::Request(_)
+                | What::Control(_)
+                | What::Log(_)
+                | What::Check(_) => None,
             })
             .collect();
         for number in behind {
@@ -172,7 +180,7 @@ impl Engine {
                 .any(|(_, what)| matches!(what, What::Events { .. }))
         });
         let listens = match peer {
-            Peer::Session(_) => false,
+            Peer::Session(_) | Peer::Monitor => false,
             Peer::Worker(id) => self
                 .worker(id)
                 .is_some_and(|worker| !worker.listens.is_empty()),
@@ -196,7 +204,7 @@ impl Engine {
     /// `emit` of a session or a worker.
     pub(super) fn emitted(&mut self, peer: &Peer, event: &str, data: Option<&Json>) {
         let from = match peer {
-            Peer::Session(_) => None,
+            Peer::Session(_) | Peer::Monitor => None,
             Peer::Worker(id) => Some(id.script.clone()),
         };
         self.emit(event, data, from.as_ref());

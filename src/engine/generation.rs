@@ -11,7 +11,7 @@ use super::requests::RequestKey;
 use super::rising::Rising;
 use super::slots::Slot;
 use crate::proto::ids::{Ticket, WorkerId};
-use crate::proto::messages::{Handler, Json, Refusal, Sandbox};
+use crate::proto::messages::{CheckSpec, Handler, Json, Refusal, Sandbox};
 
 /// How far a worker is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +80,8 @@ pub(super) struct Worker {
     pub(super) error: Option<String>,
     /// It found another content than the last look: nothing of its script ran.
     pub(super) outdated: bool,
+    /// A plugin's: the checks that it has declared, until it serves.
+    pub(super) checks: Vec<CheckSpec>,
     /// What it was given of the generation before, until it is ready.
     pub(super) handover: Option<Json>,
 }
@@ -106,6 +108,7 @@ impl Worker {
             sandbox: None,
             error: None,
             outdated: false,
+            checks: Vec::new(),
             handover: None,
         }
     }

@@ -31,6 +31,8 @@ impl Engine {
         for (id, session) in &self.sessions.table {
             self.check_asker(&Peer::Session(*id), &session.asker);
         }
+        self.check_asker(&Peer::Monitor, &self.checking.asker);
+        self.checking.check();
         for peer in &self.subscribers {
             assert!(self.asker(peer).is_some(), "{peer:?} listens and is gone");
         }

@@ -115,6 +115,7 @@ impl Engine {
         match then {
             Then::Stop => {
                 self.set_phase(name, Phase::Stopped);
+                self.withdraw_checks(name);
                 self.fail_queue(name);
                 self.announce(name, "stopped");
                 self.review_controls(name);
@@ -159,6 +160,7 @@ impl Engine {
         let refusal = refusals::unknown_script(name, names.iter().map(String::as_str));
         self.end_controls(name, |_| Err(refusal.clone()));
         self.fail_queue(name);
+        self.withdraw_checks(name);
         if let Some(script) = self.scripts.remove(name) {
             self.removed.insert(name.clone(), script.generation);
             self.timers.disarm(Timer::Rate(name.clone()));

@@ -148,6 +148,7 @@ impl Engine {
                 generation: old,
             });
         }
+        self.adopt_checks(id);
         self.settle_first(&id.script, true);
         self.announce(&id.script, "ready");
         self.wake(&id.script);
@@ -337,13 +338,7 @@ impl Engine {
         if !self.loaded || self.settled {
             return;
         }
-        let wanted = |script: &&Script| {
-            script.fault.is_some()
-                || script
-                    .spec
-                    .as_ref()
-                    .is_some_and(|spec| spec.settings.enabled)
-        };
+        let wanted = |script: &&Script| !script.name.is_plugin() && script.is_wanted();
         let all = self.scripts.values().filter(wanted);
         let (mut ready, mut failed) = (0, 0);
         for script in all {

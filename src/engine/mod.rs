@@ -15,12 +15,15 @@
 //! | `ends`, `cancel` | `finish` is the only way a request ends; asking it to stop |
 //! | `sessions`, `asking`, `inorder`, `credit` | `leave` is the only way a session ends; open questions; outboxes |
 //! | `scripts`, `generation`, `lifecycle`, `leaving`, `restart`, `reload`, `controls` | the life of a script |
+//! | `checking`, `checks` | the monitor's runs and deliveries; what plugins declare, what is asked about checks |
 //! | `events`, `health`, `shutdown`, `timers`, `rising` | subscriptions; heartbeats; leaving; what is due when; a small sorted map |
 
 pub mod alphabet;
 mod asking;
 mod calls;
 mod cancel;
+mod checking;
+mod checks;
 mod coalesce;
 mod commands;
 mod controls;
@@ -96,6 +99,7 @@ pub struct Engine {
     /// Last generations of scripts that are gone: a generation is never used twice.
     removed: BTreeMap<ScriptName, Generation>,
     controls: controls::Controls,
+    checking: checking::Checking,
     /// Everybody who listens for events.
     subscribers: BTreeSet<Peer>,
     logs: FastMap<LogAsk, Ask>,
@@ -130,6 +134,7 @@ impl Engine {
     pub fn new(identity: Identity) -> Self {
         Engine {
             random: crate::random::Random::new(identity.seed),
+            checking: checking::Checking::new(identity.seed),
             identity,
             now: Moment::default(),
             late: Duration::ZERO,
@@ -192,6 +197,7 @@ impl Engine {
         match peer {
             Peer::Session(id) => self.sessions.table.get(id).map(|session| &session.asker),
             Peer::Worker(id) => self.worker(id).map(|worker| &worker.asker),
+            Peer::Monitor => Some(&self.checking.asker),
         }
     }
 
@@ -199,6 +205,7 @@ impl Engine {
         match peer {
             Peer::Session(id) => self.sessions.get_mut(*id).map(|session| &mut session.asker),
             Peer::Worker(id) => self.worker_mut(id).map(|worker| &mut worker.asker),
+            Peer::Monitor => Some(&mut self.checking.asker),
         }
     }
 
@@ -249,6 +256,9 @@ impl Engine {
     }
 
     fn send_one(&mut self, peer: &Peer, answer: Answer) {
+        if *peer == Peer::Monitor {
+            return self.answer_monitor(answer);
+        }
         let now = self.now;
         let cost = answer.cost();
         let Some(asker) = self.asker_mut(peer) else {
@@ -270,6 +280,7 @@ impl Engine {
                 worker: id.clone(),
                 message: ToWorker::Answer(answer),
             }),
+            Peer::Monitor => {}
         }
     }
 
@@ -358,6 +369,8 @@ impl Engine {
                 );
                 self.kill_worker(id, text);
             }
+            // It has no outbox.
+            Peer::Monitor => {}
         }
     }
 }

@@ -26,13 +26,6 @@ pub(super) fn too_many_sessions() -> Refusal {
     refusal
 }
 
-pub(super) fn no_checks_yet() -> Refusal {
-    Refusal::new(
-        ErrorCode::UnknownCommand,
-        "this daemon keeps no checks; run them without it: moonkeep check",
-    )
-}
-
 pub(super) fn may_not_control(script: Option<&ScriptName>) -> Refusal {
     let message = match script {
         Some(script) => format!(

@@ -251,6 +251,12 @@ impl Script {
         self.workers.iter().map(|worker| worker.live.len()).sum()
     }
 
+    /// Whether it is meant to run: it is switched on, or would be if its file were sound.
+    pub(super) fn is_wanted(&self) -> bool {
+        let enabled = |spec: &Arc<ScriptSpec>| spec.settings.enabled;
+        self.fault.is_some() || self.spec.as_ref().is_some_and(enabled)
+    }
+
     /// Whether a worker of it may start now.
     pub(super) fn may_start(&self) -> bool {
         self.fault.is_none() && self.spec.is_some()

@@ -100,7 +100,8 @@ impl Engine {
 
     /// Why this peer may not send such a command: it is a process of a script, and its script may not control.
     pub(super) fn control_refusal(&self, peer: &Peer, command: &Command) -> Option<Refusal> {
-        if !command.controls() {
+        let of_plugin = matches!(command, Command::Call(call) if call.script.is_plugin());
+        if !command.controls() && !of_plugin {
             return None;
         }
         let name = match peer {
@@ -109,6 +110,7 @@ impl Engine {
                 Origin::Script(name) => name.as_ref(),
             },
             Peer::Worker(id) => Some(&id.script),
+            Peer::Monitor => return None,
         };
         let script = name.and_then(|name| self.scripts.get(name));
         let spec = script.and_then(|script| script.spec.as_ref());
@@ -179,6 +181,7 @@ impl Engine {
                 What::Log(ask) => {
                     self.logs.remove(ask);
                 }
+                What::Check(ask) => self.forget_check(*ask),
                 What::Events { .. } => {}
             }
         }

@@ -3,7 +3,7 @@
 use super::Engine;
 use super::alphabet::{Effect, Level, ViewAsk};
 use super::scripts::Script;
-use crate::monitor::view::{ChecksView, Facts, ScriptFacts};
+use crate::monitor::view::{Facts, ScriptFacts};
 
 /// The HTTP listener, as the shell last told of it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,7 +17,7 @@ pub(super) struct Listener {
 impl Engine {
     pub(super) fn shown(&mut self, ask: ViewAsk) {
         let facts = Box::new(self.facts());
-        let view = Box::new(ChecksView::default());
+        let view = Box::new(self.checking.monitor.view(&[]).unwrap_or_default());
         self.effects.push_back(Effect::Shown { ask, view, facts });
     }
 
@@ -40,7 +40,9 @@ impl Engine {
             clients: self.sessions.len() as u64,
             requests: self.requests.len() as u64,
             warnings: self.warnings(),
-            scripts: self.scripts.values().map(script_facts).collect(),
+            scripts: super::view::of_kind(self, false)
+                .map(script_facts)
+                .collect(),
         }
     }
 }

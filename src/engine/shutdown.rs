@@ -50,6 +50,7 @@ impl Engine {
             return;
         }
         self.life = Life::Leaving { forced: false };
+        self.stop_checking();
         self.controls_at_shutdown();
         self.refuse_unplaced();
         let names: Vec<ScriptName> = self.scripts.keys().cloned().collect();
@@ -168,7 +169,7 @@ impl Engine {
             What::Request(key) => self.requests.get(*key).is_some_and(|request| {
                 request.has_run() || matches!(request.state, State::Elsewhere | State::Ending(_))
             }),
-            What::Control(_) | What::Log(_) | What::Events { .. } => false,
+            What::Control(_) | What::Log(_) | What::Events { .. } | What::Check(_) => false,
         }
     }
 }

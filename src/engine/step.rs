@@ -8,6 +8,7 @@ use super::records::Outcomes;
 use super::sessions::Leaving;
 use super::timers::Timer;
 use crate::limits;
+use crate::monitor::alphabet as monitor;
 use crate::proto::ids::{SessionId, WorkerId};
 use crate::proto::messages::{FromWorker, Notice};
 
@@ -34,6 +35,7 @@ impl Engine {
             Timer::Drain(worker) => self.drain_due(&worker),
             Timer::Restart(name) => self.restart_due(&name),
             Timer::Heartbeat => self.heartbeat(),
+            Timer::Monitor => self.tell_monitor(monitor::Input::Tick),
             Timer::Control(key) => self.control_due(key),
             Timer::LastResort => self.last_resort(),
         }
@@ -77,6 +79,7 @@ impl Engine {
             }
             Input::LogRead { ask, lines } => self.log_read(ask, lines),
             Input::Configured { fault } => self.configured(fault),
+            Input::Monitor(input) => self.tell_monitor(input),
             Input::Show { ask } => self.shown(ask),
             Input::Listening { address, fault } => self.listening(address, fault),
             Input::Terminate { why } => self.terminate(&why),
@@ -128,8 +131,7 @@ impl Engine {
             Notice::Pong { beat, memory_bytes } => self.pong(id, beat, memory_bytes),
             Notice::Handover { state } => self.handed_over(id, state),
             Notice::Listen { patterns } => self.listen(id, patterns),
-            // The monitor hears of them when its worker is ready.
-            Notice::Declared { checks: _ } => {}
+            Notice::Declared { checks } => self.declared(id, checks),
             Notice::Confined { sandbox } => {
                 if let Some(worker) = self.worker_mut(id) {
                     worker.sandbox = Some(sandbox);
@@ -170,6 +172,9 @@ impl Engine {
 
     /// Pauses or resumes a peer by what it has open and what waits for it.
     pub(super) fn review_pause(&mut self, peer: &Peer) {
+        if *peer == Peer::Monitor {
+            return;
+        }
         let Some(asker) = self.asker_mut(peer) else {
             return;
         };
@@ -206,6 +211,8 @@ impl Engine {
                 if drains {
                     self.look_at_draining(&name);
                 }
+            } else if let Some(input) = self.checking.next_input() {
+                self.step_monitor(input);
             } else {
                 self.record_admitted();
                 return;

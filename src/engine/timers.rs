@@ -37,6 +37,8 @@ pub(super) enum Timer {
     Restart(ScriptName),
     /// Time to ping all workers.
     Heartbeat,
+    /// The monitor has something to do.
+    Monitor,
     /// A control command has waited long enough.
     Control(ControlKey),
     /// The daemon leaves, whatever still runs.

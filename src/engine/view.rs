@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use super::Engine;
 use super::generation::Handlers;
 use super::scripts::Script;
+use crate::monitor::result::{Outcome, Report};
+use crate::monitor::state::State;
+use crate::monitor::view::{CheckView, ChecksView};
 use crate::proto::ids::ScriptName;
 use crate::proto::messages::{Encoding, Json, Payload};
 
@@ -33,7 +36,8 @@ fn status_json(engine: &Engine) -> Value {
         "home": identity.home,
         "socket": identity.socket,
         "clients": engine.sessions.len(),
-        "scripts": engine.scripts.values().map(script_json).collect::<Vec<_>>(),
+        "scripts": of_kind(engine, false).map(script_json).collect::<Vec<_>>(),
+        "plugins": of_kind(engine, true).map(script_json).collect::<Vec<_>>(),
         "journal": journal_json(engine),
         "http": engine.http.address,
         "warnings": engine.warnings(),
@@ -45,6 +49,17 @@ fn status_json(engine: &Engine) -> Value {
             "senseless_inputs": engine.counters.senseless,
         },
     })
+}
+
+/// The scripts, or the workers of plugins.
+pub(super) fn of_kind(engine: &Engine, plugins: bool) -> impl Iterator<Item = &Script> {
+    let all = engine.scripts.values();
+    all.filter(move |script| script.name.is_plugin() == plugins)
+}
+
+/// A plugin worker of which nobody has to know anything has no line.
+fn is_worth_a_line(script: &&Script) -> bool {
+    script.serving().is_none() || script.last_error.is_some()
 }
 
 fn journal_json(engine: &Engine) -> Value {
@@ -118,11 +133,16 @@ fn status_text(engine: &Engine) -> String {
         format!("home: {}", identity.home.display()),
         format!("socket: {}", identity.socket.display()),
         format!("clients: {}", engine.sessions.len()),
-        format!("scripts: {}", engine.scripts.len()),
+        format!("scripts: {}", of_kind(engine, false).count()),
         journal_line(engine),
     ];
     lines.extend(engine.http.address.iter().map(|at| format!("http: {at}")));
-    lines.extend(engine.scripts.values().map(script_line));
+    lines.extend(of_kind(engine, false).map(script_line));
+    lines.extend(
+        of_kind(engine, true)
+            .filter(is_worth_a_line)
+            .map(script_line),
+    );
     lines.extend(
         engine
             .warnings()
@@ -162,17 +182,74 @@ fn script_line(script: &Script) -> String {
 }
 
 pub(super) fn list(engine: &Engine, encoding: Encoding) -> Payload {
-    let names: Vec<ScriptName> = engine.scripts.keys().cloned().collect();
+    let names: Vec<ScriptName> = engine
+        .scripts
+        .values()
+        .filter(|script| {
+            !script.name.is_plugin() || encoding == Encoding::Json || is_worth_a_line(script)
+        })
+        .map(|script| script.name.clone())
+        .collect();
     scripts(engine, &names, encoding)
 }
 
-/// These scripts, as `list` shows them.
+/// These scripts, as `list` shows them; plugin workers apart.
 pub(super) fn scripts(engine: &Engine, names: &[ScriptName], encoding: Encoding) -> Payload {
     let found = || names.iter().filter_map(|name| engine.scripts.get(name));
+    let of_kind = |plugins: bool| {
+        let all = found().filter(move |script| script.name.is_plugin() == plugins);
+        all.map(script_json).collect::<Vec<_>>()
+    };
     payload(
         encoding,
-        || json!({ "scripts": found().map(script_json).collect::<Vec<_>>() }),
+        || json!({ "scripts": of_kind(false), "plugins": of_kind(true) }),
         || found().map(script_line).collect::<Vec<_>>().join("\n"),
+    )
+}
+
+/// What a command has brought about.
+pub(super) fn sentence(text: &str, encoding: Encoding) -> Payload {
+    payload(encoding, || json!(text), || text.to_owned())
+}
+
+/// The outcomes of a `check` command.
+pub(super) fn report(outcomes: Vec<Outcome>, encoding: Encoding) -> Payload {
+    let report = Report::new(outcomes);
+    payload(
+        encoding,
+        || json!(report),
+        || {
+            let line = |check: &Outcome| {
+                let message = check.message.lines().next().unwrap_or_default();
+                format!("{} {}: {message}", check.state.label(), check.name)
+            };
+            report
+                .checks
+                .iter()
+                .map(line)
+                .collect::<Vec<_>>()
+                .join("\n")
+        },
+    )
+}
+
+/// All checks, or some, as the monitor sees them.
+pub(super) fn checks(view: &ChecksView, encoding: Encoding) -> Payload {
+    let word = |state: Option<State>| state.map_or("PENDING", State::label);
+    payload(
+        encoding,
+        || json!(view),
+        || {
+            let line = |check: &CheckView| {
+                let message = check.message.lines().next().unwrap_or_default();
+                let quiet = check
+                    .quiet
+                    .as_ref()
+                    .map_or_else(String::new, |why| format!(" [{why}]"));
+                format!("{} {}{quiet}: {message}", word(check.confirmed), check.name)
+            };
+            view.checks.iter().map(line).collect::<Vec<_>>().join("\n")
+        },
     )
 }
 

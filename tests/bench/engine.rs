@@ -63,6 +63,8 @@ fn engine(delivery: Delivery) -> Engine {
         is_roots: false,
     });
     let spec = Arc::new(ScriptSpec {
+        plugins: Vec::new(),
+        check_defaults: Default::default(),
         name: script(),
         path: "/home/scripts/echo.lua".into(),
         content: None,

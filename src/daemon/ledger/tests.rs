@@ -10,6 +10,8 @@ fn name(text: &str) -> ScriptName {
 
 fn script(text: &str, hash: &str) -> Found {
     let spec = ScriptSpec {
+        plugins: Vec::new(),
+        check_defaults: crate::proto::messages::CheckDefaults::default(),
         name: name(text),
         path: PathBuf::from(format!("scripts/{text}.lua")),
         content: None,

@@ -181,6 +181,8 @@ impl World {
 
     pub(super) fn changed(&mut self, script: &str, settings: Settings) {
         let spec = Arc::new(ScriptSpec {
+            plugins: Vec::new(),
+            check_defaults: CheckDefaults::default(),
             name: name(script),
             path: PathBuf::from(format!("/home/lab/scripts/{script}.lua")),
             content: None,

@@ -11,6 +11,8 @@ use crate::proto::messages::*;
 
 fn a_call() -> Vec<(Moment, Input)> {
     let spec = std::sync::Arc::new(ScriptSpec {
+        plugins: Vec::new(),
+        check_defaults: CheckDefaults::default(),
         name: name("s"),
         path: "/home/lab/scripts/s.lua".into(),
         content: None,

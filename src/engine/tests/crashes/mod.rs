@@ -189,6 +189,7 @@ impl World {
             | Effect::Resume { .. }
             | Effect::Follow { .. }
             | Effect::Note { .. }
+            | Effect::Monitor(_)
             | Effect::Shown { .. }
             | Effect::Settled { .. }
             | Effect::Exit => {}
@@ -454,6 +455,8 @@ impl World {
 
 fn spec(script: &str, durability: Durability) -> Arc<ScriptSpec> {
     Arc::new(ScriptSpec {
+        plugins: Vec::new(),
+        check_defaults: CheckDefaults::default(),
         name: name(script),
         path: format!("/home/lab/scripts/{script}.lua").into(),
         content: None,

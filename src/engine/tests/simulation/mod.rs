@@ -141,6 +141,7 @@ impl World {
             | Effect::Shown { .. }
             | Effect::Journal { .. }
             | Effect::DropOutcomes { .. }
+            | Effect::Monitor(_)
             | Effect::Settled { .. } => {}
         }
     }
@@ -149,7 +150,7 @@ impl World {
     fn deliver(&mut self, peer: Peer, cost: u64) {
         let wait = match &peer {
             Peer::Session(id) if self.clients.is_stalled(*id) => Duration::from_secs(4),
-            Peer::Session(_) | Peer::Worker(_) => self.soon(2),
+            Peer::Session(_) | Peer::Worker(_) | Peer::Monitor => self.soon(2),
         };
         self.plan(wait, Happening::Flush(peer, cost));
     }
@@ -196,6 +197,8 @@ impl World {
             });
         }
         Arc::new(ScriptSpec {
+            plugins: Vec::new(),
+            check_defaults: crate::proto::messages::CheckDefaults::default(),
             name: name(script),
             path: format!("/home/lab/scripts/{script}.lua").into(),
             content: None,
