@@ -457,7 +457,7 @@ function moonkeep_store_Module.incr(key, by) end
 ---@return any
 function moonkeep_store_Module.transaction(run) end
 
---- Load, memory, disks and processes of this machine.
+--- Load, memory, disks, processes and listeners of this machine.
 ---@class moonkeep.system.Module
 local moonkeep_system_Module = {}
 
@@ -492,6 +492,13 @@ local moonkeep_system_Module = {}
 ---@field uid integer
 ---@field memory integer resident bytes
 
+---@class moonkeep.system.Listener
+---@field protocol 'tcp'|'udp'
+---@field address string what it listens on: `0.0.0.0` and `::` are all addresses
+---@field port integer
+---@field pids integer[] the processes that hold the socket; empty if they cannot be seen
+---@field names string[] the names of these processes
+
 --- Load averages over 1, 5 and 15 minutes, and the processors that share them.
 ---@return moonkeep.system.Load
 function moonkeep_system_Module.load() end
@@ -509,6 +516,11 @@ function moonkeep_system_Module.disk(path) end
 --- Every process that can be seen, by pid.
 ---@return moonkeep.system.Process[]
 function moonkeep_system_Module.processes() end
+
+--- Every TCP and UDP port that something listens on, by port. Who it is, is there for processes that the user may look into: the user's own, for root all.
+---@async
+---@return moonkeep.system.Listener[]
+function moonkeep_system_Module.listeners() end
 
 --- Seconds since the machine started.
 ---@return number

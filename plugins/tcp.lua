@@ -1,23 +1,86 @@
 -- Whether a port answers, how fast, and with what.
-local address = param("address", nil, 'what to connect to: "host:port"')
-local warn = param("warn", "0.5", "seconds to connect above which we warn, or a range")
-local crit = param("crit", "5", "seconds to connect above which it is critical, or a range")
-local send = param("send", "", 'text to send after connecting; \\r and \\n stand for the control characters')
+local address = param("address", nil, 'what to connect to: "host:port", "[::1]:port"')
+local warn = param("warn", "0.5", "seconds to connect and be answered above which we warn, or a range")
+local crit = param("crit", "5", "seconds to connect and be answered above which it is critical, or a range")
+local send = param("send", "", 'text to send after connecting; \\r, \\n, \\t and \\xHH stand for bytes')
 local expect = param("expect", "", "text that the answer's first line must contain; empty: nothing is read")
+local matches = param("matches", "", "regular expression that the answer's first line must match; empty: any")
+local closed = param("closed", false, "true: nothing may answer there")
+
+local function given(text)
+  return text ~= "" and text or nil
+end
+
+-- A regular expression that a parameter gave; nil if it is empty.
+local function pattern(name, text)
+  if text == "" then
+    return nil
+  end
+  local good, compiled = pcall(regex.compile, text)
+  if not good then
+    error(("parameter `%s`: %s"):format(name, type(compiled) == "table" and compiled.message or tostring(compiled)), 0)
+  end
+  return compiled
+end
+local fitting = pattern("matches", matches)
+
+local BYTES = { r = "\r", n = "\n", t = "\t", ["\\"] = "\\" }
+local function bytes(text)
+  return (text:gsub("\\x(%x%x)", function(hex)
+    return string.char(tonumber(hex, 16))
+  end):gsub("\\([rnt\\])", BYTES))
+end
+
+-- The first line of what comes: reads until the text is there, the first line is whole, or nothing more comes. Not every server ends its lines.
+local function answer(connection)
+  local text = ""
+  while #text < 65536 and not text:find("\n", 1, true) do
+    if expect ~= "" and matches == "" and text:find(expect, 1, true) then
+      break
+    end
+    local read, more = pcall(connection.read, connection, 4096)
+    if not read and text == "" then
+      error(more, 0)
+    end
+    if not read or more == nil then
+      break
+    end
+    text = text .. more
+  end
+  return text ~= "" and text:match("^[^\r\n]*") or nil
+end
+
+local function judge_answer(c, line)
+  if line == nil then
+    c:critical(address .. " closed the connection without an answer")
+    return false
+  end
+  local has = expect == "" or line:find(expect, 1, true)
+  c:expect(has, ("%s answered %q, which does not contain %q"):format(address, line, expect))
+  local fits = not fitting or fitting:test(line)
+  c:expect(fits, ("%s answered %q, which does not match %s"):format(address, line, matches))
+  return has and fits
+end
 
 check("tcp " .. address, { every = "30s", timeout = "10s", tags = { "net" } }, function(c)
-  local connection <close> = tcp.connect(address, { timeout = c:remaining() })
-  c:measure("time", connection.seconds, "s", { warn = warn, crit = crit, min = 0 })
-  if send ~= "" then
-    connection:write((send:gsub("\\r", "\r"):gsub("\\n", "\n")))
+  if closed then
+    local answers, other = pcall(tcp.connect, address, { timeout = c:remaining() })
+    c:expect(not answers, address .. " answers, but nothing should")
+    return not answers and ("nothing answers, as it should: %s"):format(tostring(other)) or nil
   end
-  if expect ~= "" then
-    local line = connection:read()
-    if line == nil then
-      c:critical(address .. " closed the connection without an answer")
-    else
-      c:expect(line:find(expect, 1, true), ("%s answered %q, not %q"):format(address, line, expect))
+  local begun = time.monotonic()
+  local connection <close> = tcp.connect(address, { timeout = c:remaining() })
+  if send ~= "" then
+    connection:write(bytes(send))
+  end
+  local line
+  if expect ~= "" or matches ~= "" then
+    line = answer(connection)
+    if not judge_answer(c, line) then
+      return
     end
   end
-  return ("%s answers in %.1f ms"):format(address, connection.seconds * 1000)
+  local took = time.monotonic() - begun
+  c:measure("time", took, "s", { warn = given(warn), crit = given(crit), min = 0 })
+  return ("%s answers in %.1f ms%s"):format(address, took * 1000, line and (": %q"):format(line:sub(1, 80)) or "")
 end)

@@ -119,8 +119,8 @@ impl Probe {
             }
         };
         let mut measure = Measure::new(&name, value, unit.as_deref().unwrap_or_default());
-        measure.warn = threshold(lua, &options, "warn")?;
-        measure.crit = threshold(lua, &options, "crit")?;
+        measure.warn = threshold(lua, &options, &name, "warn")?;
+        measure.crit = threshold(lua, &options, &name, "crit")?;
         measure.min = options.value(lua, "min")?;
         measure.max = options.value(lua, "max")?;
         self.judge(&measure);
@@ -176,18 +176,18 @@ fn number(value: &Value) -> Option<f64> {
 }
 
 /// A number alerts above it; text is a Nagios range.
-fn threshold(lua: &Lua, options: &Named, key: &str) -> mlua::Result<Option<Threshold>> {
+fn threshold(lua: &Lua, options: &Named, name: &str, key: &str) -> mlua::Result<Option<Threshold>> {
     match options.value::<Value>(lua, key)? {
         None => Ok(None),
         Some(Value::String(text)) => text
             .to_string_lossy()
             .parse::<Range>()
             .map(|range| Some(Threshold::Range(range)))
-            .map_err(|error| misuse(format!("c:measure: `{key}`: {error}"))),
+            .map_err(|error| misuse(format!("c:measure: `{key}` of `{name}`: {error}"))),
         Some(value) => match number(&value).filter(|limit| limit.is_finite()) {
             Some(limit) => Ok(Some(Threshold::Above(limit))),
             None => Err(misuse(format!(
-                "c:measure: `{key}` is a number or a range like \"10:20\", not a {}",
+                "c:measure: `{key}` of `{name}` is a number or a range like \"10:20\", not a {}",
                 value.type_name()
             ))),
         },

@@ -10,7 +10,15 @@ const STOCK: &[(&str, &str)] = &[
     ("http", include_str!("../../plugins/http.lua")),
     ("load", include_str!("../../plugins/load.lua")),
     ("memory", include_str!("../../plugins/memory.lua")),
+    ("nagios", include_str!("../../plugins/nagios.lua")),
+    ("port", include_str!("../../plugins/port.lua")),
+    ("postgres", include_str!("../../plugins/postgres.lua")),
     ("process", include_str!("../../plugins/process.lua")),
+    ("redis", include_str!("../../plugins/redis.lua")),
+    ("smtp", include_str!("../../plugins/smtp.lua")),
+    ("ssh", include_str!("../../plugins/ssh.lua")),
+    ("swap", include_str!("../../plugins/swap.lua")),
+    ("systemd", include_str!("../../plugins/systemd.lua")),
     ("tcp", include_str!("../../plugins/tcp.lua")),
 ];
 

@@ -1,4 +1,6 @@
-//! `moonkeep.system`: load, memory, disks and processes of this machine, from Linux's `/proc`.
+//! `moonkeep.system`: load, memory, disks, processes and listeners of this machine, from Linux's `/proc`.
+
+mod listeners;
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +15,7 @@ use super::{Function, Module, Param};
 /// `moonkeep.system`
 pub const MODULE: Module = Module {
     name: "moonkeep.system",
-    summary: "Load, memory, disks and processes of this machine.",
+    summary: "Load, memory, disks, processes and listeners of this machine.",
     types: TYPES,
     functions: &[
         Function {
@@ -58,6 +60,18 @@ pub const MODULE: Module = Module {
             yields: false,
             make: |lua, _| {
                 lua.create_function(|lua, ()| processes(lua))
+                    .map(Value::Function)
+            },
+        },
+        Function {
+            name: "listeners",
+            params: &[],
+            returns: &["moonkeep.system.Listener[]"],
+            doc: "Every TCP and UDP port that something listens on, by port. Who it is, is there for processes that the \
+                  user may look into: the user's own, for root all.",
+            yields: true,
+            make: |lua, _| {
+                lua.create_async_function(listeners::listeners)
                     .map(Value::Function)
             },
         },
@@ -116,6 +130,13 @@ const TYPES: &str = r"---@class moonkeep.system.Load
 ---@field command string with its arguments; empty for the kernel's own
 ---@field uid integer
 ---@field memory integer resident bytes
+
+---@class moonkeep.system.Listener
+---@field protocol 'tcp'|'udp'
+---@field address string what it listens on: `0.0.0.0` and `::` are all addresses
+---@field port integer
+---@field pids integer[] the processes that hold the socket; empty if they cannot be seen
+---@field names string[] the names of these processes
 ";
 
 fn proc_file(path: &str) -> mlua::Result<String> {

@@ -84,7 +84,7 @@ fn the_repository_is_a_home_whose_checks_run() {
         .iter()
         .map(|check| check["name"].as_str().expect("text"))
         .collect();
-    assert_eq!(names, ["disk", "load", "memory"]);
+    assert_eq!(names, ["disk", "load", "memory", "swap"]);
     for check in checks {
         assert_ne!(check["state"], "unknown", "{check}");
     }
