@@ -177,7 +177,7 @@ impl Nursery {
 
     /// Our own program: under its path while that is still the same file, else as the kernel holds it,
     /// so that daemon and workers never differ in version.
-    fn program(&self) -> &Path {
+    pub(super) fn program(&self) -> &Path {
         let kernel_holds = Path::new("/proc/self/exe");
         let same = match (self.program.metadata(), kernel_holds.metadata()) {
             (Ok(there), Ok(ours)) => (there.dev(), there.ino()) == (ours.dev(), ours.ino()),
@@ -233,7 +233,11 @@ impl Nursery {
 }
 
 impl Process {
-    fn adopt(mut child: Child, keep_children: bool) -> io::Result<(Self, Ends)> {
+    /// Takes over a child that has just been started, as the leader of its group and with three pipes.
+    ///
+    /// # Errors
+    /// If its death or a pipe cannot be watched; it is killed then.
+    pub(super) fn adopt(mut child: Child, keep_children: bool) -> io::Result<(Self, Ends)> {
         let own = Own::new(Some(child.id()));
         let mut adopted = || -> io::Result<(Pid, Ends)> {
             let pid = i32::try_from(child.id())

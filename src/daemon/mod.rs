@@ -11,6 +11,7 @@
 //! | [`accept`], [`session`] | the clients' connections |
 //! | [`child`], [`attend`] | the workers' processes |
 //! | [`undertaker`], [`cgroup`] | what they leave behind |
+//! | [`deliveries`] | the processes that deliver alerts |
 //! | [`lane`], [`outbox`] | what waits for a peer |
 //! | [`bell`] | one task waits, others ring |
 //! | [`watch`], [`ledger`] | what changed in the home |
@@ -26,6 +27,7 @@ mod cgroup;
 mod child;
 pub mod claim;
 mod core;
+mod deliveries;
 mod detach;
 mod inbox;
 mod journal;

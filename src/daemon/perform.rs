@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::accept::Sessions;
 use super::attend::{self, WorkerHandle};
 use super::child::Nursery;
+use super::deliveries::Deliveries;
 use super::inbox::Inbox;
 use super::journal::Journal;
 use super::lane::{Lane, Scratch};
@@ -17,6 +18,7 @@ use super::logs::{self, Logs};
 use super::watch::Watch;
 use crate::engine::alphabet::{Effect, Input, Kill, Level, LogAsk, Peer, ScriptSpec};
 use crate::limits;
+use crate::monitor::alphabet::{self as monitor, Delivery};
 use crate::paths::Home;
 use crate::proto::codec;
 use crate::proto::ids::{ScriptName, SessionId, WorkerId};
@@ -78,7 +80,8 @@ pub(super) struct Hands {
     pub(super) workers: HashMap<WorkerId, WorkerHandle>,
     pub(super) nursery: Nursery,
     pub(super) watch: Watch,
-    /// The workers' tasks and the readings of logs.
+    pub(super) deliveries: Deliveries,
+    /// The workers' tasks, the readings of logs, and the deliveries.
     pub(super) tasks: JoinSet<()>,
     pub(super) journal: Journal,
     /// Outcome records of earlier daemons' workers.
@@ -113,7 +116,8 @@ impl Hands {
                 self.journal.remove(record);
             }
             Effect::Follow { script, files } => self.watch.follow(&script, files),
-            // Who performs it comes with the store of the checks.
+            Effect::Monitor(monitor::Effect::Deliver(delivery)) => self.deliver(*delivery),
+            // Who performs the rest comes with the store of the checks.
             Effect::Monitor(_) => {}
             Effect::Note { level, text } => self.logs.note(level, text),
             // Nobody asks yet.
@@ -258,6 +262,13 @@ impl Hands {
         if let Some(handle) = self.workers.get(worker) {
             handle.signal(kill);
         }
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        let program = self.nursery.program();
+        let inbox = Rc::clone(&self.inbox);
+        let attempt = self.deliveries.begin(program, &self.home, delivery, inbox);
+        self.tasks.spawn_local(attempt);
     }
 
     fn read_log(&mut self, ask: LogAsk, script: Option<&ScriptName>, lines: u32) {

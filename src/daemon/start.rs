@@ -17,6 +17,7 @@ use super::accept::Gate;
 use super::child::Nursery;
 use super::claim::{Claim, Released};
 use super::core::{Core, Laggard};
+use super::deliveries::Deliveries;
 use super::inbox::Inbox;
 use super::journal::{self, Held};
 use super::lane::Scratch;
@@ -120,6 +121,7 @@ async fn serve(
             workers: std::collections::HashMap::new(),
             nursery: Nursery::new(home, identity.daemon, doubt)?,
             watch: watch.clone(),
+            deliveries: Deliveries::default(),
             tasks,
             journal: opened.journal,
             estate,

@@ -119,16 +119,19 @@ impl Undertaker {
     }
 }
 
-/// Whether an environment is that of a script of ours whose children are to end with it.
+/// Whether an environment is that of a script of ours whose children are to end with it, or of an alert's program.
 fn is_marked(environment: &[u8], mark: &[u8]) -> bool {
     let mut variables = environment.split(|byte| *byte == 0);
     let keeps = |variable: &[u8]| {
         let value = variable.strip_prefix(KEEP_VARIABLE.as_bytes());
         value.is_some_and(|value| value.starts_with(b"="))
     };
-    let is_script = |variable: &[u8]| variable.starts_with(b"MOONKEEP_SCRIPT=");
+    let comes_from_us = |variable: &[u8]| {
+        let own = [b"MOONKEEP_SCRIPT=".as_slice(), b"MOONKEEP_ALERT_ID="];
+        own.iter().any(|name| variable.starts_with(name))
+    };
     variables.clone().any(|variable| variable == mark)
-        && variables.clone().any(is_script)
+        && variables.clone().any(comes_from_us)
         && !variables.any(keeps)
 }
 
@@ -144,6 +147,7 @@ mod tests {
             b"X=1\0MOONKEEP_SCRIPT=s\0MOONKEEP_HOME=/a\0",
             mark
         ));
+        assert!(is_marked(b"MOONKEEP_HOME=/a\0MOONKEEP_ALERT_ID=7\0", mark));
         for other in [
             b"".as_slice(),
             b"MOONKEEP_HOME=/a\0",

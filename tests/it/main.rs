@@ -4,6 +4,8 @@
 //! Tests wait for conditions and have deadlines; none sleeps to let something happen.
 
 #[cfg(test)]
+mod alerts;
+#[cfg(test)]
 mod campaign;
 #[cfg(test)]
 mod check;
