@@ -230,6 +230,12 @@ pub const SCRIPT_BYTES: u64 = 4 * 1024 * 1024;
 /// Size of `moonkeep.toml`, in bytes.
 pub const CONFIG_BYTES: u64 = 1024 * 1024;
 
+/// How much later than what they say records may be written that stand in a worker's outcome record too: until then
+/// they share the write of a later record.
+pub const LATE_RECORDS: Duration = Duration::from_millis(20);
+/// So many of them are written at once.
+pub const LATE_RECORDS_MOST: usize = 256;
+
 /// Quiet time after a file event before the files are looked at.
 pub const SETTLE: Duration = Duration::from_millis(50);
 /// Looks in a row, [`SETTLE`] apart, that find a script gone or without a byte before it is taken as meant so.

@@ -106,7 +106,7 @@ impl Core {
     /// it is over.
     fn journal(&mut self, now: Moment, report: &mut impl FnMut(Settled)) -> bool {
         loop {
-            let news = self.hands.journal.commit();
+            let news = self.hands.journal.turn(now);
             if news.is_none() {
                 return false;
             }
@@ -166,6 +166,7 @@ impl Core {
             .next_timeout()
             .into_iter()
             .chain(self.laggard.due)
+            .chain(self.hands.journal.due())
             .min()
             .map(|moment| (self.born + Duration::from_micros(moment.0)).into());
         if alarm.is_elapsed() || due.is_some_and(|due| due < alarm.deadline()) {

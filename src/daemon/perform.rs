@@ -110,7 +110,8 @@ impl Hands {
                 mark,
                 level,
                 record,
-            } => self.journal.append(mark, level, record),
+                late,
+            } => self.journal.append(mark, level, record, late),
             Effect::DropOutcomes { worker } => {
                 let record = self.nursery.outcomes(&worker);
                 self.journal.remove(record);

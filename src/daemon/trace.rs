@@ -148,6 +148,7 @@ fn noted(notice: &Notice) -> &'static str {
         Notice::Listen { .. } => "listen",
         Notice::Failed { .. } => "failed",
         Notice::Outdated => "outdated",
+        Notice::Unrecorded => "unrecorded",
         Notice::Confined { .. } => "confined",
         Notice::Declared { .. } => "declared",
     }

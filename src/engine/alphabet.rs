@@ -240,6 +240,9 @@ pub enum Effect {
         mark: Mark,
         level: Durability,
         record: Record,
+        /// Nothing waits for it, and it stands elsewhere too: it may be written with a later one, soon.
+        #[serde(default)]
+        late: bool,
     },
     /// Everything in this worker's outcome record is in the journal: the record may go.
     DropOutcomes {

@@ -70,6 +70,8 @@ pub(super) struct Worker {
     pub(super) asker: Asker,
     pub(super) beat: u64,
     pub(super) beats_missed: u32,
+    /// It writes its ends down before it says them; `false` once it could not.
+    pub(super) records: bool,
     /// The last beat that it answered, and the last record by then: of all that it had answered before.
     pub(super) answered: Option<(u64, Mark)>,
     pub(super) listens: Vec<String>,
@@ -102,6 +104,7 @@ impl Worker {
             asker: Asker::default(),
             beat: 0,
             beats_missed: 0,
+            records: true,
             answered: None,
             listens: Vec::new(),
             events_missed: 0,

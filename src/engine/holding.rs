@@ -12,7 +12,7 @@ use super::timers::Timer;
 use super::{Engine, delivery, refusals};
 use crate::limits;
 use crate::options::Durability;
-use crate::proto::ids::Generation;
+use crate::proto::ids::{Generation, WorkerId};
 use crate::proto::messages::{Body, ErrorCode};
 use crate::weakenings::Weakening;
 
@@ -29,11 +29,16 @@ impl Engine {
     }
 
     pub(super) fn write_down(&mut self, level: Durability, record: Record) -> Mark {
+        self.write(level, record, false)
+    }
+
+    fn write(&mut self, level: Durability, record: Record, late: bool) -> Mark {
         let mark = self.journal.mint(level);
         self.effects.push_back(Effect::Journal {
             mark,
             level,
             record,
+            late,
         });
         mark
     }
@@ -163,6 +168,7 @@ impl Engine {
         let state = std::mem::replace(&mut request.state, State::Ending(ending));
         let due = request.due();
         let (name, bytes) = (request.script.clone(), request.work.bytes());
+        let stands_elsewhere = self.is_in_the_workers_record(key, &state, entry);
         self.timers.set(Timer::Request(key), due);
         if let Some(flight) = self
             .requests
@@ -177,8 +183,42 @@ impl Engine {
             self.conclude(key);
             return;
         };
-        let mark = self.write_down(entry.level, record);
-        self.hold_unless(Weakening::DoneUnsynced, entry.level, mark, Held::End(key));
+        let mark = self.write(entry.level, record, stands_elsewhere);
+        if stands_elsewhere {
+            self.conclude(key);
+        } else {
+            self.hold_unless(Weakening::DoneUnsynced, entry.level, mark, Held::End(key));
+        }
+    }
+
+    /// Whether the end of a request, as its askers hear it, stands in its worker's outcome record: a daemon that
+    /// finds its start in the journal, and no end, takes the end from there. Where a loss of power counts, that is
+    /// not enough.
+    fn is_in_the_workers_record(
+        &self,
+        key: RequestKey,
+        before: &State,
+        entry: JournalEntry,
+    ) -> bool {
+        let (State::Running(run), Durability::Process) = (before, entry.level) else {
+            return false;
+        };
+        let Some(request) = self.requests.get(key) else {
+            return false;
+        };
+        let State::Ending(ending) = &request.state else {
+            return false;
+        };
+        let workers_own_word = match &ending.body {
+            Body::Ok { .. } => true,
+            Body::Error(refusal) => refusal.code == ErrorCode::ScriptError,
+            Body::Accepted | Body::Running | Body::Part(_) => false,
+        };
+        let id = WorkerId {
+            script: request.script.clone(),
+            generation: run.generation,
+        };
+        workers_own_word && self.worker(&id).is_some_and(|worker| worker.records)
     }
 
     /// `None` only where a test has weakened the engine.

@@ -147,6 +147,11 @@ impl Engine {
                 }
             }
             Notice::Outdated => self.worker_outdated(id),
+            Notice::Unrecorded => {
+                if let Some(worker) = self.worker_mut(id) {
+                    worker.records = false;
+                }
+            }
         }
     }
 

@@ -128,7 +128,7 @@ impl Wrapper {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         loop {
-            self.records.flush();
+            self.records.flush(&self.to_daemon);
             daemon.send(&self.to_daemon);
             pipes.send(&self.to_child);
             if self.closing && !pipes.is_stuck() && self.translator.is_idle() {
@@ -348,7 +348,7 @@ impl Wrapper {
                 ),
             );
         }
-        self.records.flush();
+        self.records.flush(&self.to_daemon);
         daemon.flush(&self.to_daemon).await;
         Ok(code)
     }

@@ -170,10 +170,10 @@ impl Worker {
         loop {
             self.settle();
             // An end is in the record before a byte of it leaves.
-            self.records.flush();
+            self.records.flush(&self.host.outbox);
             pipes.send(&self.host.outbox);
             if let Some(code) = self.over() {
-                self.records.flush();
+                self.records.flush(&self.host.outbox);
                 pipes.flush(&self.host.outbox).await;
                 return code;
             }

@@ -20,9 +20,11 @@ use rustix::io::FdFlags;
 use uuid::Uuid;
 
 use crate::limits;
+use crate::lua::host::Outbox;
 use crate::lua::log;
 use crate::paths;
-use crate::proto::messages::{Body, Dispatch, ErrorCode, Refusal, Setup};
+use crate::proto::codec;
+use crate::proto::messages::{Body, Dispatch, ErrorCode, Notice, Refusal, Setup};
 use crate::proto::outcome::{self, Header};
 use crate::weakenings::{Weakened, Weakening};
 
@@ -168,17 +170,19 @@ impl Records {
         }
     }
 
-    /// Writes the ends that wait. To be called before their answers leave. A failure is only logged: the daemon,
-    /// if it lives, still hears the answers.
-    pub(super) fn flush(&self) {
-        let _said_already = self.write();
+    /// Writes the ends that wait. To be called before their answers leave, with the box in which these wait. After a
+    /// failure the daemon hears first that they stand nowhere: then it writes them down before it passes them on.
+    pub(super) fn flush(&self, outbox: &Outbox) {
+        if self.write().is_err() {
+            outbox.push_first(|out| codec::encode_notice(&Notice::Unrecorded, out));
+        }
     }
 
     /// The worker leaves in good order: nothing follows.
     pub(super) fn close(&self) {
         if self.file.is_some() {
             outcome::print_closed(&mut self.waiting.borrow_mut());
-            self.flush();
+            let _said_already = self.write();
         }
     }
 

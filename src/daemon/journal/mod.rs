@@ -64,7 +64,7 @@ pub(super) use self::predecessors::Held;
 use self::sqlite::{Found, OpenFault, Sqlite};
 use self::store::{Item, Store, Trouble};
 use self::syncer::{Job, Report, Syncer, Treatment};
-use crate::engine::alphabet::Input;
+use crate::engine::alphabet::{Input, Moment};
 use crate::engine::records::{FaultKind, JournalFault, Mark, Record, Recovered};
 use crate::limits;
 use crate::options::Durability;
@@ -76,6 +76,10 @@ pub(super) struct Journal<S: Store = Sqlite> {
     store: Place<S>,
     /// Not written yet, in order. The engine takes no new requests while they cannot be.
     waiting: Vec<Item>,
+    /// Some of what waits may not be late.
+    urgent: bool,
+    /// What waits and may be late is written then, if nothing was written before.
+    due: Option<Moment>,
     syncer: Syncer<S>,
     safe: Safe,
     asked: Asked,
@@ -169,6 +173,8 @@ impl<S: Store> Journal<S> {
                 .context("cannot start a thread; see `ulimit -u`")?,
             store: Place::Here(store),
             waiting: Vec::new(),
+            urgent: false,
+            due: None,
             safe: Safe::default(),
             asked: Asked::default(),
             look: Look {
@@ -185,9 +191,11 @@ impl<S: Store> Journal<S> {
         })
     }
 
-    /// Takes a record, to be written with the next [`Journal::commit`]. Marks rise.
-    pub(super) fn append(&mut self, mark: Mark, level: Durability, record: Record) {
+    /// Takes a record, to be written with the next [`Journal::commit`]. Marks rise. One that may be `late` is written
+    /// with the next that may not, or [`limits::LATE_RECORDS`] later.
+    pub(super) fn append(&mut self, mark: Mark, level: Durability, record: Record, late: bool) {
         self.newest = mark;
+        self.urgent |= !late;
         self.waiting.push(Item {
             mark,
             level,
@@ -195,15 +203,43 @@ impl<S: Store> Journal<S> {
         });
     }
 
+    /// The end of a turn of the core: [`Journal::commit`], unless all that waits may be late and is not due.
+    pub(super) fn turn(&mut self, now: Moment) -> News {
+        self.hear_all();
+        if self.rests(now) {
+            return self.tell();
+        }
+        self.commit()
+    }
+
     /// Writes what waits, and says what the engine has to know. Never waits for the disk.
     pub(super) fn commit(&mut self) -> News {
-        while let Some(report) = self.syncer.report() {
-            self.hear(report);
-        }
+        self.hear_all();
+        self.due = None;
         self.write();
+        self.urgent = !self.waiting.is_empty();
         self.write_boot();
         self.remove_spent();
         self.tell()
+    }
+
+    /// When [`Journal::turn`] has something to write, though nothing else happens.
+    pub(super) fn due(&self) -> Option<Moment> {
+        self.due
+    }
+
+    fn rests(&mut self, now: Moment) -> bool {
+        if self.urgent || self.waiting.is_empty() || self.waiting.len() >= limits::LATE_RECORDS_MOST
+        {
+            return false;
+        }
+        now < *self.due.get_or_insert(now.after(limits::LATE_RECORDS))
+    }
+
+    fn hear_all(&mut self) {
+        while let Some(report) = self.syncer.report() {
+            self.hear(report);
+        }
     }
 
     /// The engine has drawn its conclusions from what was recovered, and all its records of them are appended.

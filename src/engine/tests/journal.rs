@@ -140,10 +140,10 @@ fn the_first_byte_and_the_word_accepted_wait_for_the_record() {
 // Rule 3
 #[test]
 fn an_end_is_told_when_it_is_recorded_and_its_slot_is_free_before() {
-    let (mut world, one) = held(Durability::Process);
+    let (mut world, one) = held(Durability::Power);
     world.call(one, &key(1), "o");
     world.call(one, &key(2), "o");
-    journaled(&mut world, 2, 0);
+    journaled(&mut world, 2, 2);
     let ticket = world.tickets(&worker("s", 1))[0];
     world.take();
     world.done(&worker("s", 1), ticket, "1");
@@ -155,9 +155,44 @@ fn an_end_is_told_when_it_is_recorded_and_its_slot_is_free_before() {
     assert!(world.heard(one).is_empty());
     let two = world.connect();
     world.call(two, &key(1), "o");
-    journaled(&mut world, 3, 0);
+    journaled(&mut world, 3, 3);
     assert_eq!(world.heard(one), [format!("{}: ok 1", key(1))]);
     assert_eq!(world.heard(two), [format!("{}: ok 1", key(1))], "it joined");
+}
+
+// Rules 3 and 9: at level `process` the worker's own record is as good as the journal.
+#[test]
+fn an_end_that_stands_in_its_workers_record_is_told_at_once_and_journaled_late() {
+    let (mut world, one) = held(Durability::Process);
+    let late = |world: &World| {
+        let mut wanted = world.seen.iter().rev();
+        wanted.find_map(|effect| match effect {
+            Effect::Journal {
+                record: Record::Ended { .. },
+                late,
+                ..
+            } => Some(*late),
+            _ => None,
+        })
+    };
+    world.call(one, &key(1), "o");
+    journaled(&mut world, 1, 0);
+    let ticket = world.tickets(&worker("s", 1))[0];
+    world.done(&worker("s", 1), ticket, "1");
+    assert_eq!(late(&world), Some(true));
+    assert_eq!(world.heard(one).last(), Some(&format!("{}: ok 1", key(1))));
+
+    // Once the worker could not write, what it says stands nowhere else.
+    world.call(one, &key(2), "o");
+    journaled(&mut world, 3, 0);
+    let ticket = *world.tickets(&worker("s", 1)).last().unwrap();
+    world.notice(&worker("s", 1), Notice::Unrecorded);
+    world.done(&worker("s", 1), ticket, "2");
+    assert_eq!(late(&world), Some(false));
+    let told = format!("{}: ok 2", key(2));
+    assert!(!world.heard(one).contains(&told));
+    journaled(&mut world, 4, 0);
+    assert_eq!(world.heard(one).last(), Some(&told));
 }
 
 // Rule 6
@@ -398,10 +433,10 @@ fn a_fault_that_comes_back_at_once_is_noted_once_and_its_end_when_it_is_over() {
 
 #[test]
 fn whoever_waits_for_an_end_that_cannot_be_recorded_hears_so_at_his_deadline() {
-    let (mut world, one) = held(Durability::Process);
+    let (mut world, one) = held(Durability::Power);
     let soon = Some(Duration::from_secs(2));
     world.ask(one, Some(&key(1)), call("s", "o", soon));
-    journaled(&mut world, 1, 0);
+    journaled(&mut world, 1, 1);
     let ticket = world.tickets(&worker("s", 1))[0];
     world.input(fault(FaultKind::Failed));
     world.done(&worker("s", 1), ticket, "1");
@@ -409,7 +444,7 @@ fn whoever_waits_for_an_end_that_cannot_be_recorded_hears_so_at_his_deadline() {
     world.pass(Duration::from_secs(4));
     assert_eq!(world.heard(one), [format!("{}: error timeout", key(1))]);
     world.ask(one, Some(&key(1)), call("s", "o", soon));
-    journaled(&mut world, 2, 0);
+    journaled(&mut world, 2, 2);
     assert_eq!(world.heard(one).last(), Some(&format!("{}: ok 1", key(1))));
 }
 

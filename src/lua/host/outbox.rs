@@ -25,6 +25,15 @@ impl Outbox {
         }
     }
 
+    /// Puts a line before all that waits: the daemon is to know it before what follows.
+    pub fn push_first(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        let behind = std::mem::take(&mut *self.bytes.borrow_mut());
+        self.push(|bytes| {
+            write(bytes);
+            bytes.extend_from_slice(&behind);
+        });
+    }
+
     /// Waits while more than [`limits::WORKER_OUTBOX_BYTES`] wait. For whatever a script can send without end.
     pub async fn room(&self) {
         while self.bytes.borrow().len() as u64 > limits::WORKER_OUTBOX_BYTES {

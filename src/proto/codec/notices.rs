@@ -106,6 +106,9 @@ pub fn encode_notice(notice: &Notice, out: &mut Vec<u8>) {
         Notice::Outdated => {
             object.raw_string("command", "outdated");
         }
+        Notice::Unrecorded => {
+            object.raw_string("command", "unrecorded");
+        }
     }
     object.end_line();
 }
@@ -158,6 +161,7 @@ pub(super) fn read_notice(fields: &Fields<'_>) -> Result<Option<Notice>, Refusal
             refusal: answers::read_refusal(fields)?,
         },
         "outdated" => Notice::Outdated,
+        "unrecorded" => Notice::Unrecorded,
         _ => return Ok(None),
     }))
 }

@@ -321,6 +321,8 @@ pub enum Notice {
     /// Its file is not what the setup says: somebody has written it since, or still does. Nothing of it ran. Its exit
     /// follows.
     Outdated,
+    /// It could not write the ends that follow into its outcome record: they stand nowhere else.
+    Unrecorded,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

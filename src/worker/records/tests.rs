@@ -1,6 +1,7 @@
 use std::fs::OpenOptions;
 
 use super::*;
+
 use crate::proto::ids::{RequestId, ScriptName, Ticket};
 use crate::proto::messages::{Payload, Work};
 
@@ -65,13 +66,13 @@ fn beginnings_are_written_at_once_and_ends_together() {
     records.end(ids[1], Ending::Result(b"[1]"));
     records.end(ids[0], Ending::Body(&ok()));
     assert_eq!(text(), begun, "they wait for each other");
-    records.flush();
+    records.flush(&Outbox::default());
     let ended = format!(
         "{begun}E {} {{\"status\":\"ok\",\"result\":[1]}}\nE {} {{\"status\":\"ok\",\"result\":null}}\n",
         ids[1], ids[0]
     );
     assert_eq!(text(), ended);
-    records.flush();
+    records.flush(&Outbox::default());
     records.close();
     assert_eq!(text(), format!("{ended}X\n"));
 }
@@ -83,7 +84,7 @@ fn that_nobody_knows_an_end_is_not_written_down() {
     let records = writing(&path);
     let unknown = Refusal::new(ErrorCode::OutcomeUnknown, "it had to leave");
     records.end(Uuid::now_v7(), Ending::Body(&Body::Error(unknown)));
-    records.flush();
+    records.flush(&Outbox::default());
     assert_eq!(std::fs::read(&path).expect("the file"), b"");
 }
 
@@ -108,7 +109,7 @@ fn a_beginning_that_cannot_be_written_is_refused_and_forgotten() {
     let unrecorded = [request(None, true)];
     records.begin(&unrecorded).expect("nothing to write");
     records.end(Uuid::now_v7(), Ending::Result(b"1"));
-    records.flush();
+    records.flush(&Outbox::default());
     assert!(records.waiting.borrow().len() <= 1, "nothing piles up");
 }
 
@@ -138,7 +139,7 @@ fn run(records: &Records, number: u64) {
     records.begin(&[recorded(id(number))]).expect("space");
     let result = format!("\"{}\"", "x".repeat(100 * 1024));
     records.end(id(number), Ending::Result(result.as_bytes()));
-    records.flush();
+    records.flush(&Outbox::default());
 }
 
 // FI-14: a worker that lives long has a record of what is not in the journal yet, and no more.
@@ -176,7 +177,7 @@ fn what_is_in_the_journal_is_forgotten_and_nothing_else() {
     }
     assert!(most < 6 * limits::OUTCOME_SPARE_BYTES, "{most} bytes");
     records.end(id(1), Ending::Body(&ok()));
-    records.flush();
+    records.flush(&Outbox::default());
     let (_, outcomes) = outcome::parse(&std::fs::read(&path).expect("the file"));
     assert!(outcomes.ended.contains_key(&id(1)));
 }

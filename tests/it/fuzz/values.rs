@@ -431,7 +431,7 @@ fn check(random: &mut Random) -> CheckSpec {
 }
 
 pub(crate) fn notice(random: &mut Random) -> Notice {
-    match random.below(9) {
+    match random.below(10) {
         0 => Notice::Ready {
             handlers: random.maybe(handlers),
             handover: random.once_in(2),
@@ -463,6 +463,7 @@ pub(crate) fn notice(random: &mut Random) -> Notice {
         7 => Notice::Declared {
             checks: (0..random.below(3)).map(|_| check(random)).collect(),
         },
+        8 => Notice::Unrecorded,
         _ => Notice::Failed {
             refusal: refusal(random),
         },

@@ -47,7 +47,7 @@ impl Bench {
             request: Box::new(model::recorded(mark.0, 0)),
             started: None,
         };
-        self.journal.append(mark, level, record);
+        self.journal.append(mark, level, record, false);
         mark
     }
 

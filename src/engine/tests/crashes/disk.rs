@@ -17,6 +17,8 @@ pub(super) struct Disk {
     base: usize,
     /// Given by the engine, not written.
     given: Vec<(Durability, Record)>,
+    /// Some of it may not be late.
+    pub(super) urgent: bool,
     pub(super) fault: Option<JournalFault>,
     ids: BTreeMap<EntryId, Uuid>,
     /// Ids whose entries were pruned, whatever was lost since.
@@ -58,6 +60,7 @@ impl Disk {
             .iter()
             .any(|(level, _)| *level == Durability::Power);
         let given = std::mem::take(&mut self.given);
+        self.urgent = false;
         self.log.extend(given.into_iter().map(|(_, record)| record));
         wanted
     }
@@ -90,6 +93,7 @@ impl Disk {
 
     pub(super) fn daemon_died(&mut self) {
         self.given.clear();
+        self.urgent = false;
         self.fault = None;
     }
 

@@ -84,6 +84,8 @@ struct World {
 const EPOCH: u64 = 1_760_000_000_000;
 const SCRIPTS: [(&str, Durability); 2] = [("s", Durability::Process), ("p", Durability::Power)];
 const CHAOS: u64 = 1_000_000;
+/// How late records may be written that stand elsewhere too.
+const LATE: u64 = 20_000;
 /// An old worker that has not left by then is killed.
 const PATIENCE: u64 = 400_000;
 
@@ -177,7 +179,8 @@ impl World {
                 mark,
                 level,
                 record,
-            } => self.give(number, mark, level, record),
+                late,
+            } => self.give(number, mark, level, record, late),
             Effect::DropOutcomes { worker } => self.drop_outcomes(number, &worker),
             Effect::Spawn { worker, .. } => self.spawn(number, worker),
             Effect::Signal { worker, kill } => self.signal(number, &worker, kill),
@@ -200,13 +203,17 @@ impl World {
         }
     }
 
-    fn give(&mut self, number: u64, mark: Mark, level: Durability, record: Record) {
-        let first = !self.disk.has_given();
+    fn give(&mut self, number: u64, mark: Mark, level: Durability, record: Record, late: bool) {
+        let (first, lazy) = (!self.disk.has_given(), !self.disk.urgent);
         if let Record::Freed { entry } = &record {
             self.checker.freed(&self.disk.id_of(*entry));
         }
         self.disk.give(mark, level, record);
-        if first {
+        self.disk.urgent |= !late;
+        if late && first {
+            self.plan(LATE, Happening::Write(number));
+        }
+        if !late && (first || lazy) {
             let slow = self.chance(8);
             let most = if slow { 30_000 } else { 400 };
             self.soon(most, Happening::Write(number));

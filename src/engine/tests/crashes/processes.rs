@@ -189,10 +189,19 @@ impl World {
 
     /// A line on its stdout, which reaches a daemon that lives.
     fn says(&mut self, index: usize, message: FromWorker) {
+        self.says_all(index, [message]);
+    }
+
+    /// Lines in this order.
+    fn says_all(&mut self, index: usize, messages: impl IntoIterator<Item = FromWorker>) {
         let process = &self.processes[index];
         let (daemon, worker) = (process.daemon, process.id.clone());
-        let input = Input::FromWorker { worker, message };
-        self.soon(400, Happening::Input(daemon, input));
+        let wait = self.below(400) + 1;
+        for message in messages {
+            let worker = worker.clone();
+            let input = Input::FromWorker { worker, message };
+            self.plan(wait, Happening::Input(daemon, input));
+        }
     }
 
     pub(super) fn signal(&mut self, daemon: u64, id: &WorkerId, kill: Kill) {
@@ -345,14 +354,23 @@ impl World {
         let Some(job) = process.running.remove(&ticket) else {
             return;
         };
-        if let Some(outcomes) = &mut process.outcomes
+        let orphan = process.orphan;
+        let unrecorded = self.chance(30);
+        let process = &mut self.processes[index];
+        if !unrecorded
+            && let Some(outcomes) = &mut process.outcomes
             && let Ok(id) = uuid::Uuid::try_parse(&self.checker.cases[job.number].id)
             && outcomes.began.contains(&id)
         {
             outcomes.ended.insert(id, body.clone());
         }
-        let orphan = process.orphan;
-        self.says(index, FromWorker::Answer { ticket, body });
+        if unrecorded {
+            // Nobody but a daemon that hears it knows how it ended.
+            self.checker.worker_died_with(job.number);
+        }
+        let failed = unrecorded.then_some(FromWorker::Notice(Notice::Unrecorded));
+        let answer = FromWorker::Answer { ticket, body };
+        self.says_all(index, failed.into_iter().chain([answer]));
         if orphan {
             let doing = Doing::Leave { at_last: false };
             self.soon(500, Happening::Process(index, doing));

@@ -228,6 +228,7 @@ fn every_notice_and_outcome_of_a_worker_round_trips() {
         Notice::Outdated,
         Notice::Declared { checks: Vec::new() },
         Notice::Declared { checks: checks() },
+        Notice::Unrecorded,
     ];
     for notice in notices {
         let mut out = Vec::new();
