@@ -91,48 +91,36 @@ enum Subject {
 }
 
 fn changes(alert: &Alert, hook: &Hook) -> Vec<Change> {
-    let flapping = |stands| Change {
-        subject: Subject::Flapping,
-        stands,
-    };
-    let mut changes = Vec::new();
+    let change = |subject, stands| Change { subject, stands };
     match alert.kind {
-        AlertKind::FlappingStart => return vec![flapping(true)],
-        AlertKind::FlappingStop => changes.push(flapping(false)),
-        AlertKind::Problem | AlertKind::Recovery => {}
+        AlertKind::FlappingStart => vec![change(Subject::Flapping, true)],
+        AlertKind::FlappingStop => vec![change(Subject::Flapping, false)],
+        AlertKind::Recovery => ended(alert, hook),
+        AlertKind::Problem => {
+            let mut changes = vec![change(Subject::In(alert.to), true)];
+            changes.extend(ended(alert, hook));
+            changes
+        }
     }
-    if alert.to != State::Ok {
-        changes.push(Change {
-            subject: Subject::In(alert.to),
-            stands: true,
-        });
-    }
-    changes.extend(before(alert, hook).into_iter().map(|state| Change {
-        subject: Subject::In(state),
-        stands: false,
-    }));
-    changes
 }
 
-/// The bad states in which Alertmanager may still believe the check. A hook that hears of some states only, or that
-/// was told nothing while the check was flapping, may have missed what was in between.
-fn before(alert: &Alert, hook: &Hook) -> Vec<State> {
-    let told = |state: &State| {
-        let is_named = hook.states.iter().any(|word| word == state.word());
-        hook.states.is_empty() || is_named
+/// What this hook was told of the same problem before. A recovery of which that is not known ends whatever may stand.
+fn ended(alert: &Alert, hook: &Hook) -> Vec<Change> {
+    let is_unknown = alert.told.is_empty() && alert.kind == AlertKind::Recovery;
+    let was_told = |state: &State| {
+        let is_wanted =
+            hook.states.is_empty() || hook.states.iter().any(|word| word == state.word());
+        is_wanted && (is_unknown || alert.told.contains(state))
     };
-    let is_sure = alert.kind != AlertKind::FlappingStop && hook.states.is_empty();
-    let bad = State::ALL.into_iter().filter(|state| *state != State::Ok);
-    match alert.from {
-        Some(from) if is_sure && from != State::Ok => bad
-            .filter(|state| *state == from && *state != alert.to)
-            .collect(),
-        // A problem of a check that was ok: nothing stands there.
-        Some(_) | None if is_sure && alert.kind == AlertKind::Problem => Vec::new(),
-        Some(_) | None => bad
-            .filter(|state| *state != alert.to && (told(state) || alert.from == Some(*state)))
-            .collect(),
-    }
+    State::ALL
+        .into_iter()
+        .filter(|state| *state != State::Ok && *state != alert.to)
+        .filter(was_told)
+        .map(|state| Change {
+            subject: Subject::In(state),
+            stands: false,
+        })
+        .collect()
 }
 
 /// By these Alertmanager knows it again, so nothing that changes while it stands may be among them.

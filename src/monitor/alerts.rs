@@ -35,6 +35,8 @@ struct News {
     kind: AlertKind,
     /// Hooks that want one of these states hear of it.
     states: Vec<State>,
+    /// Of the same problem's alerts before.
+    told: Vec<State>,
     began_ms: u64,
 }
 
@@ -75,6 +77,7 @@ impl Monitor {
         Some(News {
             kind,
             states: vec![state],
+            told: Vec::new(),
             began_ms,
         })
     }
@@ -89,7 +92,8 @@ impl Monitor {
             let problem = self.check_mut(key).announced.problem.take()?;
             return Some(News {
                 kind: AlertKind::Recovery,
-                states: problem.states,
+                states: problem.states.clone(),
+                told: problem.states,
                 began_ms: problem.began_ms,
             });
         }
@@ -117,10 +121,12 @@ impl Monitor {
             states: Vec::new(),
             began_ms,
         });
+        let told = problem.states.clone();
         problem.states.push(confirmed);
         News {
             kind: AlertKind::Problem,
             states: vec![confirmed],
+            told,
             began_ms: problem.began_ms,
         }
     }
@@ -155,6 +161,7 @@ impl Monitor {
             plugin: declared.origin.plugin().cloned(),
             from: check.before,
             to: check.confirm.confirmed()?,
+            told: news.told.clone(),
             message: check.latest.message.clone(),
             measures: check.latest.measures.clone(),
             tags: declared.spec.tags.clone(),

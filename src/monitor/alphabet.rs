@@ -189,6 +189,9 @@ pub struct Alert {
     /// Confirmed before and now.
     pub from: Option<State>,
     pub to: State,
+    /// States of earlier alerts about the same problem, from the first to the worst: what this one follows, or ends.
+    #[serde(default)]
+    pub told: Vec<State>,
     pub message: String,
     pub measures: Vec<Measure>,
     pub tags: Vec<String>,

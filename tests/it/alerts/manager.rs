@@ -145,15 +145,17 @@ fn believed(section: &str, alerts: &[Alert], behind: i64) -> Vec<String> {
     manager.standing(now)
 }
 
-fn change(from: State, to: State, minute: u64) -> Alert {
+/// After these states of the same problem were told.
+fn change(told: &[State], to: State, minute: u64) -> Alert {
     let kind = match to {
         State::Ok => AlertKind::Recovery,
         State::Warning | State::Unknown | State::Critical => AlertKind::Problem,
     };
     Alert {
         kind,
-        from: Some(from),
+        from: told.last().copied().or(Some(State::Ok)),
         to,
+        told: told.to_vec(),
         at_unix_ms: BEGAN + minute * 60_000,
         ..problem()
     }
@@ -162,25 +164,25 @@ fn change(from: State, to: State, minute: u64) -> Alert {
 fn flapping(kind: AlertKind, to: State, minute: u64) -> Alert {
     Alert {
         kind,
-        ..change(State::Critical, to, minute)
+        ..change(&[], to, minute)
     }
 }
 
 #[test]
-fn what_stands_there_is_what_we_believe_after_every_change() {
+fn what_stands_there_is_what_was_told_after_every_change() {
     use State::{Critical, Ok, Unknown, Warning};
     let life = [
-        (change(Ok, Warning, 1), vec!["warning"]),
-        (change(Warning, Critical, 2), vec!["critical"]),
-        (change(Critical, Unknown, 3), vec!["unknown"]),
-        (change(Unknown, Critical, 4), vec!["critical"]),
+        (change(&[], Warning, 1), vec!["warning"]),
+        (change(&[Warning], Unknown, 2), vec!["unknown"]),
+        (change(&[Warning, Unknown], Critical, 3), vec!["critical"]),
         (
-            flapping(AlertKind::FlappingStart, Critical, 5),
+            flapping(AlertKind::FlappingStart, Critical, 4),
             vec!["critical", "warning/flapping"],
         ),
-        (flapping(AlertKind::FlappingStop, Ok, 9), vec![]),
-        (change(Ok, Critical, 10), vec!["critical"]),
-        (change(Critical, Ok, 11), vec![]),
+        (flapping(AlertKind::FlappingStop, Ok, 9), vec!["critical"]),
+        (change(&[Warning, Unknown, Critical], Ok, 9), vec![]),
+        (change(&[], Critical, 10), vec!["critical"]),
+        (change(&[Critical], Ok, 11), vec![]),
     ];
     let alerts: Vec<Alert> = life.iter().map(|(alert, _)| alert.clone()).collect();
     for (count, (_, expected)) in life.iter().enumerate() {
@@ -196,7 +198,7 @@ fn what_stands_there_is_what_we_believe_after_every_change() {
 #[test]
 fn a_problem_ends_there_whatever_the_two_clocks_say() {
     use State::{Critical, Ok};
-    let life = [change(Ok, Critical, 1), change(Critical, Ok, 30)];
+    let life = [change(&[], Critical, 1), change(&[Critical], Ok, 30)];
     for behind in [0, 900, 30_000, 600_000, 3_600_000, -30_000, -600_000] {
         assert_eq!(
             believed("", &life[..1], behind),
@@ -212,12 +214,22 @@ fn a_problem_ends_there_whatever_the_two_clocks_say() {
 }
 
 #[test]
-fn a_hook_for_some_states_leaves_nothing_standing() {
+fn an_end_names_what_this_hook_was_told_and_nothing_else() {
     use State::{Critical, Ok, Warning};
-    // It is not told that critical became warning.
-    let life = [change(Ok, Critical, 1), change(Warning, Ok, 3)];
-    let left = believed("states = [\"critical\"]", &life, 0);
-    assert_eq!(left, [""; 0]);
+    let severities = |states: &str| {
+        let alert = change(&[Warning, Critical], Ok, 3);
+        let home = Home::new();
+        let server = Server::start(&[Answer::Status(200)]);
+        let section = format!("alertmanager = \"{}\"\nstates = {states}", server.address());
+        assert_eq!(deliver(&home, &section, alert).0, End::Delivered);
+        let body = server.only_request().json();
+        let ended = body.as_array().expect("a list").iter();
+        ended
+            .map(|alert| alert["labels"]["severity"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(severities("[]"), ["warning", "critical"]);
+    assert_eq!(severities("[\"critical\", \"unknown\"]"), ["critical"]);
 }
 
 fn sent(alert: Alert, page: Option<&str>) -> Request {

@@ -50,6 +50,7 @@ fn problem() -> Alert {
         plugin: None,
         from: Some(State::Ok),
         to: State::Critical,
+        told: Vec::new(),
         message: "cannot \"connect\"\nsecond line".to_owned(),
         measures: vec![Measure::new("time", Some(0.31), "s")],
         tags: vec!["prod".to_owned(), "http".to_owned()],
@@ -63,6 +64,7 @@ fn recovery() -> Alert {
         kind: AlertKind::Recovery,
         from: Some(State::Critical),
         to: State::Ok,
+        told: vec![State::Critical],
         message: "fine".to_owned(),
         at_unix_ms: AT + 60_000,
         ..problem()
