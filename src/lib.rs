@@ -8,6 +8,7 @@
 //! | [`options`] | what was written, and what does it mean? | opens anything |
 //! | [`paths`], [`scripts`], [`trust`] | where are things; what scripts does a home hold? | decides what runs |
 //! | [`daemon`] | the shell around the engine: sockets, processes, files | decides |
+//! | [`serve`] | what is answered over HTTP | waits, reads a clock, opens anything |
 //! | [`worker`], [`lua`] | runs one script; the Lua API | talks to clients |
 //! | [`deliver`] | one attempt to deliver one alert | tries twice, says a secret |
 //! | [`client`] | one connection, kept | knows what a script is |
@@ -32,6 +33,7 @@ pub mod paths;
 pub mod proto;
 mod random;
 pub mod scripts;
+pub mod serve;
 mod sys;
 mod timespan;
 pub mod trust;

@@ -105,7 +105,7 @@ pub const OLD_WORKER_WAIT: Duration = Duration::from_secs(12);
 /// Between two looks whether it is gone.
 pub const OLD_WORKER_LOOK: Duration = Duration::from_millis(20);
 
-/// HTTP connections that are read at one time. Further ones wait in the kernel, or take the place of a silent one.
+/// HTTP connections at one time. Further ones wait in the kernel's queue until one has ended, or was silent for too long.
 pub const HTTP_CONNECTIONS: usize = 256;
 /// Bytes of the head of an HTTP request; a longer one is answered 431. It is the least that hyper's buffer may be.
 pub const HTTP_HEAD_BYTES: usize = 8 * 1024;
@@ -113,7 +113,7 @@ pub const HTTP_HEAD_BYTES: usize = 8 * 1024;
 pub const HTTP_HEADERS: usize = 64;
 /// Time for an HTTP request, from its connection to the last byte that its sender takes. Each has a connection of its own.
 pub const HTTP_TIME: Duration = Duration::from_secs(10);
-/// Silence after which a connection that has not asked yet gives way, where others wait for its place.
+/// Silence after which a connection that has not asked yet is closed, where no place is left.
 pub const HTTP_SILENCE: Duration = Duration::from_secs(1);
 /// Age at which a view of the checks is too old for who asks now: all who ask within it share one.
 pub const HTTP_VIEW_AGE: Duration = Duration::from_millis(100);

@@ -17,6 +17,7 @@
 //! | [`watch`], [`ledger`] | what changed in the home |
 //! | [`logs`] | the log files |
 //! | [`mod@detach`] | a start in the background |
+//! | [`http`] | the status page, metrics and probes |
 //! | [`trace`] | frames in the log |
 //! | [`transcript`] | a record that replays |
 
@@ -29,6 +30,7 @@ pub mod claim;
 mod core;
 mod deliveries;
 mod detach;
+mod http;
 mod inbox;
 mod journal;
 mod lane;

@@ -11,6 +11,7 @@ use super::accept::Sessions;
 use super::attend::{self, WorkerHandle};
 use super::child::Nursery;
 use super::deliveries::Deliveries;
+use super::http::Desk;
 use super::inbox::Inbox;
 use super::journal::Journal;
 use super::lane::{Lane, Scratch};
@@ -81,6 +82,7 @@ pub(super) struct Hands {
     pub(super) nursery: Nursery,
     pub(super) watch: Watch,
     pub(super) deliveries: Deliveries,
+    pub(super) desk: Rc<Desk>,
     /// The workers' tasks, the readings of logs, and the deliveries.
     pub(super) tasks: JoinSet<()>,
     pub(super) journal: Journal,
@@ -121,8 +123,7 @@ impl Hands {
             // Who performs the rest comes with the store of the checks.
             Effect::Monitor(_) => {}
             Effect::Note { level, text } => self.logs.note(level, text),
-            // Nobody asks yet.
-            Effect::Shown { .. } => {}
+            Effect::Shown { ask, view, facts } => self.desk.shown(ask, *view, *facts),
             Effect::Settled { ready, failed } => return Then::Report(Settled { ready, failed }),
             Effect::Exit => return Then::Exit,
         }

@@ -18,6 +18,7 @@ use super::child::Nursery;
 use super::claim::{Claim, Released};
 use super::core::{Core, Laggard};
 use super::deliveries::Deliveries;
+use super::http::{self, Desk};
 use super::inbox::Inbox;
 use super::journal::{self, Held};
 use super::lane::Scratch;
@@ -101,7 +102,8 @@ async fn serve(
     let opened = journal::open(home)?;
     inbox.push(Input::Recovered(Box::new(opened.recovered)));
     let gate = Gate::open(claim, Rc::clone(&inbox), logs.clone(), scratch.clone())?;
-    let (watch, watchman) = watch::start(home, &inbox, &logs);
+    let (watch, watchman, http) = watch::start(home, &inbox, &logs);
+    let desk = Desk::new(&inbox);
     logs.note(Level::Info, hello(&identity));
     let doubt = Doubt::default();
     let undertaker = Undertaker::new(home, doubt.clone(), logs.clone());
@@ -122,6 +124,7 @@ async fn serve(
             nursery: Nursery::new(home, identity.daemon, doubt)?,
             watch: watch.clone(),
             deliveries: Deliveries::default(),
+            desk: Rc::clone(&desk),
             tasks,
             journal: opened.journal,
             estate,
@@ -136,6 +139,7 @@ async fn serve(
     let mut senses = JoinSet::new();
     senses.spawn_local(signals.pass_on(Rc::clone(&inbox), watch));
     senses.spawn_local(watchman.run());
+    senses.spawn_local(http::Listener::new(http, desk, &inbox, &logs).run());
     if let Some(undertaker) = undertaker.clone() {
         senses.spawn_local(undertaker.run());
     }

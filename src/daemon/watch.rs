@@ -18,7 +18,7 @@ use std::time::Duration;
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use rustix::fs::OFlags;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::inbox::Inbox;
@@ -27,6 +27,7 @@ use super::logs::Logs;
 use crate::engine::alphabet::{Input, Level};
 use crate::limits;
 use crate::options::Config;
+use crate::options::http::Http;
 use crate::paths::{CONFIG_FILE, Home};
 use crate::proto::ids::ScriptName;
 use crate::proto::messages::LoadedFile;
@@ -77,6 +78,8 @@ pub(super) struct Watchman {
     inbox: Rc<Inbox>,
     logs: Logs,
     eyes: Eyes,
+    /// What `[http]` says, for the listener.
+    http: watch::Sender<Option<Http>>,
     /// The last look that the engine was told of.
     told: u64,
 }
@@ -93,7 +96,12 @@ enum Eyes {
 }
 
 /// Takes the first look, and hands it in.
-pub(super) fn start(home: &Home, inbox: &Rc<Inbox>, logs: &Logs) -> (Watch, Watchman) {
+pub(super) fn start(
+    home: &Home,
+    inbox: &Rc<Inbox>,
+    logs: &Logs,
+) -> (Watch, Watchman, watch::Receiver<Option<Http>>) {
+    let (http, configured) = watch::channel(None);
     let watch = Watch {
         ledger: Rc::default(),
         asked: Rc::default(),
@@ -107,11 +115,12 @@ pub(super) fn start(home: &Home, inbox: &Rc<Inbox>, logs: &Logs) -> (Watch, Watc
         inbox: Rc::clone(inbox),
         logs: logs.clone(),
         eyes: open_eyes(home, &watch.hints, logs),
+        http,
         told: 0,
     };
     watchman.report(&scripts::look(home), &Contents::new());
     inbox.push(Input::Loaded);
-    (watch, watchman)
+    (watch, watchman, configured)
 }
 
 impl Watchman {
@@ -183,6 +192,11 @@ impl Watchman {
     fn report(&mut self, look: &Look, contents: &Contents) -> bool {
         let news = self.watch.ledger.borrow_mut().compare(look, contents);
         self.config = Arc::clone(&look.config);
+        self.http.send_if_modified(|http| {
+            let changed = *http != look.config.http;
+            http.clone_from(&look.config.http);
+            changed
+        });
         let News {
             changes,
             configured,

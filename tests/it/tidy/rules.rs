@@ -38,6 +38,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "monitor",
         ],
     ),
+    ("serve", &["limits", "monitor"]),
     ("trust", &["options"]),
     ("paths", &["limits", "proto", "sys"]),
     (
@@ -107,6 +108,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "descendants",
             "monitor",
             "check",
+            "serve",
         ],
     ),
     (
@@ -133,6 +135,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("indicatif", &["cli"]),
     ("reqwest", &["lua", "deliver"]),
     ("notify", &["daemon"]),
+    ("hyper", &["daemon"]),
 ];
 
 /// Where a lock may stand, and why.
@@ -205,7 +208,7 @@ impl<'a> File<'a> {
     fn is_pure(&self) -> bool {
         matches!(
             self.module(),
-            "proto" | "engine" | "options" | "monitor" | "moment" | "random" | "timespan"
+            "proto" | "engine" | "options" | "monitor" | "serve" | "moment" | "random" | "timespan"
         ) || self.path.starts_with("src/client/machine")
     }
 
