@@ -299,6 +299,10 @@ pub const CLAIM_CHECK_EVERY: Duration = Duration::from_secs(5);
 
 /// After a check's own time limit: its worker ends the run in that time, or is asked to, and then killed.
 pub const CHECK_KILL_AFTER: Duration = Duration::from_secs(1);
+/// An alert or an answer about a check waits so long, and no longer, until what it tells of is written down.
+pub const CHECK_KEPT_WITHIN: Duration = Duration::from_secs(2);
+/// Between two attempts to write down what is to be kept of the checks, after one that failed.
+pub const CHECKBOOK_RETRY: Duration = Duration::from_secs(5);
 /// Time limit of a check that names none.
 pub const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Start to start of a check that names nothing else.

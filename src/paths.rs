@@ -155,6 +155,11 @@ impl Home {
     pub fn journal(&self) -> PathBuf {
         self.state().join("journal.db")
     }
+    /// What is known of the checks, and survives the daemon.
+    #[must_use]
+    pub fn checks(&self) -> PathBuf {
+        self.state().join("checks.db")
+    }
     /// Space for the ends of what runs, should the disk become full.
     #[must_use]
     pub fn journal_reserve(&self) -> PathBuf {

@@ -40,7 +40,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(globals: &Globals, output: &Output, args: &Args) -> Result<Exit, Failure> {
     let usage = |why| Failure::new(Exit::Usage, why);
-    let script = ScriptName::new(&args.script).map_err(usage)?;
+    let script = ScriptName::parse(&args.script).map_err(usage)?;
     let params = parameters(args)?;
     let id = match &args.id {
         Some(id) => RequestId::new(id).map_err(usage)?,

@@ -23,7 +23,7 @@ pub(crate) fn run(
     args: &Args,
 ) -> Result<Exit, Failure> {
     let script = match &args.name {
-        Some(name) => Some(ScriptName::new(name).map_err(|why| Failure::new(Exit::Usage, why))?),
+        Some(name) => Some(ScriptName::parse(name).map_err(|why| Failure::new(Exit::Usage, why))?),
         None => None,
     };
     let ask = Ask::now(Command::Control { verb, script }, globals.timeout);

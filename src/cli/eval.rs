@@ -20,7 +20,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(globals: &Globals, output: &Output, args: &Args) -> Result<Exit, Failure> {
-    let script = ScriptName::new(&args.script).map_err(|why| Failure::new(Exit::Usage, why))?;
+    let script = ScriptName::parse(&args.script).map_err(|why| Failure::new(Exit::Usage, why))?;
     let ask = Ask::now(
         Command::Eval {
             script,

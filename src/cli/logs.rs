@@ -55,7 +55,7 @@ fn log_of(home: &Home, name: Option<&str>) -> Result<PathBuf, Failure> {
     let Some(name) = name else {
         return Ok(home.log(None));
     };
-    let script = ScriptName::new(name).map_err(|why| Failure::new(Exit::Failed, why))?;
+    let script = ScriptName::parse(name).map_err(|why| Failure::new(Exit::Failed, why))?;
     let path = home.log(Some(script.as_str()));
     if path.exists() {
         return Ok(path);

@@ -79,9 +79,11 @@ impl Core {
             if self.turn(now, &mut batch, &mut report) {
                 // What was wanted last of all is written too.
                 let _heard_by_nobody = self.hands.journal.commit();
+                self.hands.checkbook.commit();
                 self.hands.flush();
                 return;
             }
+            self.hands.checkbook.commit();
             self.hands.flush();
             if let Some(transcript) = &mut self.transcript {
                 transcript.flush();

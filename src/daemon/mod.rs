@@ -15,6 +15,8 @@
 //! | [`lane`], [`outbox`] | what waits for a peer |
 //! | [`bell`] | one task waits, others ring |
 //! | [`watch`], [`ledger`] | what changed in the home |
+//! | [`clock`] | the time of day, for the checks |
+//! | [`checkbook`] | what is known of the checks, over restarts |
 //! | [`logs`] | the log files |
 //! | [`mod@detach`] | a start in the background |
 //! | [`http`] | the status page, metrics and probes |
@@ -25,8 +27,10 @@ mod accept;
 mod attend;
 mod bell;
 mod cgroup;
+mod checkbook;
 mod child;
 pub mod claim;
+mod clock;
 mod core;
 mod deliveries;
 mod detach;

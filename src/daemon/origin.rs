@@ -57,7 +57,7 @@ fn script_of(worker: Pid) -> Option<ScriptName> {
     let mut words = words.split(|byte| *byte == 0).skip(1);
     let role = words.next()?;
     let name = words.next().filter(|_| role == ROLE.as_bytes())?;
-    ScriptName::new(std::str::from_utf8(name).ok()?).ok()
+    ScriptName::parse(std::str::from_utf8(name).ok()?).ok()
 }
 
 #[cfg(test)]

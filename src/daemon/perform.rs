@@ -9,7 +9,9 @@ use tokio::task::JoinSet;
 
 use super::accept::Sessions;
 use super::attend::{self, WorkerHandle};
+use super::checkbook::Checkbook;
 use super::child::Nursery;
+use super::clock;
 use super::deliveries::Deliveries;
 use super::http::Desk;
 use super::inbox::Inbox;
@@ -86,6 +88,7 @@ pub(super) struct Hands {
     /// The workers' tasks, the readings of logs, and the deliveries.
     pub(super) tasks: JoinSet<()>,
     pub(super) journal: Journal,
+    pub(super) checkbook: Checkbook,
     /// Outcome records of earlier daemons' workers.
     pub(super) estate: Estate,
     /// Peers whose outboxes have something new.
@@ -119,9 +122,7 @@ impl Hands {
                 self.journal.remove(record);
             }
             Effect::Follow { script, files } => self.watch.follow(&script, files),
-            Effect::Monitor(monitor::Effect::Deliver(delivery)) => self.deliver(*delivery),
-            // Who performs the rest comes with the store of the checks.
-            Effect::Monitor(_) => {}
+            Effect::Monitor(effect) => self.obey_monitor(effect),
             Effect::Note { level, text } => self.logs.note(level, text),
             Effect::Shown { ask, view, facts } => self.desk.shown(ask, *view, *facts),
             Effect::Settled { ready, failed } => return Then::Report(Settled { ready, failed }),
@@ -163,6 +164,19 @@ impl Hands {
                 let records = self.estate.held.remove(&script).unwrap_or_default();
                 self.journal.spend(records);
             }
+        }
+    }
+
+    fn obey_monitor(&mut self, effect: monitor::Effect) {
+        match effect {
+            monitor::Effect::Keep(keep) => self.checkbook.keep(keep),
+            monitor::Effect::AskClock => self.inbox.push(clock::now()),
+            monitor::Effect::Deliver(delivery) => self.deliver(*delivery),
+            // These the engine performs itself.
+            monitor::Effect::Run { .. }
+            | monitor::Effect::Told { .. }
+            | monitor::Effect::Emit { .. }
+            | monitor::Effect::Note { .. } => {}
         }
     }
 

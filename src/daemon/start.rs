@@ -10,12 +10,15 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::LocalOptions;
 use tokio::sync::Notify;
+use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::accept::Gate;
+use super::checkbook::{Checkbook, Opened, Progress};
 use super::child::Nursery;
 use super::claim::{Claim, Released};
+use super::clock;
 use super::core::{Core, Laggard};
 use super::deliveries::Deliveries;
 use super::http::{self, Desk};
@@ -31,6 +34,7 @@ use super::undertaker::{Doubt, Undertaker};
 use super::{StartFailure, systemd, watch};
 use crate::engine::Engine;
 use crate::engine::alphabet::{Identity, Input, Level};
+use crate::monitor::alphabet as monitor;
 use crate::paths::Home;
 use crate::proto::ids::DaemonId;
 use crate::sys;
@@ -101,6 +105,7 @@ async fn serve(
     let weakened = Weakened::from_environment().map_err(anyhow::Error::msg)?;
     let opened = journal::open(home)?;
     inbox.push(Input::Recovered(Box::new(opened.recovered)));
+    let checkbook = open_checkbook(home, &inbox, &logs);
     let gate = Gate::open(claim, Rc::clone(&inbox), logs.clone(), scratch.clone())?;
     let (watch, watchman, http) = watch::start(home, &inbox, &logs);
     let desk = Desk::new(&inbox);
@@ -110,6 +115,7 @@ async fn serve(
     let undertaker = undertaker.ok().map(Rc::new);
     let mut tasks = JoinSet::new();
     let estate = inherit(opened.held, opened.read, &inbox, &logs, &mut tasks);
+    let progress = checkbook.progress();
     let core = Core {
         transcript: Transcript::from_environment(&identity)?,
         traced: trace::wanted(),
@@ -127,6 +133,7 @@ async fn serve(
             desk: Rc::clone(&desk),
             tasks,
             journal: opened.journal,
+            checkbook,
             estate,
             unflushed: Vec::new(),
         },
@@ -140,6 +147,7 @@ async fn serve(
     senses.spawn_local(signals.pass_on(Rc::clone(&inbox), watch));
     senses.spawn_local(watchman.run());
     senses.spawn_local(http::Listener::new(http, desk, &inbox, &logs).run());
+    senses.spawn_local(hear_checkbook(progress, Rc::clone(&inbox), logs.clone()));
     if let Some(undertaker) = undertaker.clone() {
         senses.spawn_local(undertaker.run());
     }
@@ -147,6 +155,7 @@ async fn serve(
     let mut hands = run_to_its_end(core, reporter(identity, options.on_ready)).await?;
 
     hands.journal.close();
+    hands.checkbook.close();
     systemd::notify("STOPPING=1");
     logs.note(Level::Info, "stopped");
     senses.shutdown().await;
@@ -158,6 +167,33 @@ async fn serve(
     stop.notify_one();
     let released = gates.join_next().await.and_then(Result::ok);
     Ok(released)
+}
+
+/// Hands in what is kept of the checks, and what time it is.
+fn open_checkbook(home: &Home, inbox: &Inbox, logs: &Logs) -> Checkbook {
+    let (checkbook, Opened { kept, note }) = Checkbook::open(home);
+    if let Some(note) = note {
+        logs.note(Level::Error, note);
+    }
+    let restored = monitor::Input::Restored(Box::new(kept));
+    inbox.push(Input::Monitor(restored));
+    inbox.push(clock::now());
+    checkbook
+}
+
+/// Passes on how far the checkbook is. Its fault is told once, and its end.
+async fn hear_checkbook(mut progress: Receiver<Progress>, inbox: Rc<Inbox>, logs: Logs) {
+    let mut told = None;
+    while progress.changed().await.is_ok() {
+        let Progress { count, fault } = progress.borrow_and_update().clone();
+        match (&fault, &told) {
+            (Some(fault), None) => logs.note(Level::Error, fault.as_str()),
+            (None, Some(_)) => logs.note(Level::Info, "the states of the checks are kept again"),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        told = fault;
+        inbox.push(Input::Kept { count });
+    }
 }
 
 /// Tells, once, that every script has settled.

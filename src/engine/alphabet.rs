@@ -187,6 +187,10 @@ pub enum Input {
     },
     /// What the monitor has to know of the world: what was kept, the clock, the configuration, ends of deliveries.
     Monitor(monitor::Input),
+    /// So many of all `Keep`s that were wanted survive the daemon now, or could not be written down for the time being.
+    Kept {
+        count: u64,
+    },
     /// Somebody wants to see the checks. The answer is [`Effect::Shown`], in the same step.
     Show {
         ask: ViewAsk,

@@ -59,11 +59,24 @@ pub(super) struct Checking {
     next_errand: i64,
     /// What the monitor is told before this step ends.
     waiting: VecDeque<Input>,
+    keeping: Keeping,
     /// Commands of clients that the monitor answers.
     pub(super) asks: FastMap<CheckAsk, Ask>,
     pub(super) next_ask: u64,
     /// Plugins whose workers have said what checks they have.
     pub(super) declared: BTreeSet<ScriptName>,
+}
+
+/// What is to be written down, and what nobody may hear of before it is: a daemon that is killed must not have told
+/// of a state that the next one does not know.
+///
+/// Invariant: `held` is sorted by its marks, which are above `safe`.
+#[derive(Debug, Default)]
+struct Keeping {
+    /// All `Keep`s so far.
+    wanted: u64,
+    safe: u64,
+    held: VecDeque<(u64, monitor::Effect)>,
 }
 
 impl Checking {
@@ -74,6 +87,7 @@ impl Checking {
             errands: FastMap::default(),
             next_errand: 1,
             waiting: VecDeque::new(),
+            keeping: Keeping::default(),
             asks: FastMap::default(),
             next_ask: 1,
             declared: BTreeSet::new(),
@@ -98,6 +112,16 @@ impl Checking {
     }
 }
 
+impl Keeping {
+    fn next_free(&mut self) -> Option<monitor::Effect> {
+        let (mark, _) = self.held.front()?;
+        if *mark > self.safe {
+            return None;
+        }
+        self.held.pop_front().map(|(_, effect)| effect)
+    }
+}
+
 impl Engine {
     /// The monitor hears this before the step ends.
     pub(super) fn tell_monitor(&mut self, input: Input) {
@@ -109,8 +133,15 @@ impl Engine {
 
     pub(super) fn step_monitor(&mut self, input: Input) {
         self.checking.monitor.handle(self.now, input);
-        while let Some(effect) = self.checking.monitor.poll_effect() {
-            self.obey_monitor(effect);
+        let effects = std::iter::from_fn(|| self.checking.monitor.poll_effect());
+        let (keeps, others): (Vec<_>, Vec<_>) =
+            effects.partition(|effect| matches!(effect, monitor::Effect::Keep(_)));
+        for keep in keeps {
+            self.checking.keeping.wanted += 1;
+            self.want(Effect::Monitor(keep));
+        }
+        for effect in others {
+            self.obey_or_hold(effect);
         }
         let due = self.next_of_monitor();
         self.timers.set(Timer::Monitor, due);
@@ -121,6 +152,48 @@ impl Engine {
             return None;
         }
         self.checking.monitor.next_timeout()
+    }
+
+    /// What tells somebody waits until what it tells of is kept.
+    fn obey_or_hold(&mut self, effect: monitor::Effect) {
+        let tells = match &effect {
+            monitor::Effect::Deliver(_)
+            | monitor::Effect::Told { .. }
+            | monitor::Effect::Emit { .. } => true,
+            monitor::Effect::Run { .. }
+            | monitor::Effect::Note { .. }
+            | monitor::Effect::Keep(_)
+            | monitor::Effect::AskClock => false,
+        };
+        let keeping = &mut self.checking.keeping;
+        if !tells || keeping.safe == keeping.wanted {
+            return self.obey_monitor(effect);
+        }
+        keeping.held.push_back((keeping.wanted, effect));
+        if !self.timers.is_armed(&Timer::Kept) {
+            let at = self.now.after(limits::CHECK_KEPT_WITHIN);
+            self.timers.arm(Timer::Kept, at);
+        }
+    }
+
+    /// So much of what was to be kept is written down: what waited for it happens.
+    pub(super) fn kept(&mut self, count: u64) {
+        let keeping = &mut self.checking.keeping;
+        if count > keeping.wanted {
+            return self.senseless("more is kept than was wanted");
+        }
+        keeping.safe = keeping.safe.max(count);
+        while let Some(effect) = self.checking.keeping.next_free() {
+            self.obey_monitor(effect);
+        }
+        if self.checking.keeping.held.is_empty() {
+            self.timers.disarm(Timer::Kept);
+        }
+    }
+
+    /// The disk takes too long: alerts are worth more than that the next daemon knows of them.
+    pub(super) fn go_on_unkept(&mut self) {
+        self.kept(self.checking.keeping.wanted);
     }
 
     fn obey_monitor(&mut self, effect: monitor::Effect) {
@@ -268,6 +341,7 @@ impl Engine {
     /// The daemon leaves: what runs is stopped, and its end is nobody's business any more.
     pub(super) fn stop_checking(&mut self) {
         self.checking.waiting.clear();
+        self.go_on_unkept();
         self.checking.errands.clear();
         self.timers.disarm(Timer::Monitor);
         let asker = std::mem::take(&mut self.checking.asker);

@@ -36,6 +36,7 @@ impl Engine {
             Timer::Restart(name) => self.restart_due(&name),
             Timer::Heartbeat => self.heartbeat(),
             Timer::Monitor => self.tell_monitor(monitor::Input::Tick),
+            Timer::Kept => self.go_on_unkept(),
             Timer::Control(key) => self.control_due(key),
             Timer::LastResort => self.last_resort(),
         }
@@ -80,6 +81,7 @@ impl Engine {
             Input::LogRead { ask, lines } => self.log_read(ask, lines),
             Input::Configured { fault } => self.configured(fault),
             Input::Monitor(input) => self.tell_monitor(input),
+            Input::Kept { count } => self.kept(count),
             Input::Show { ask } => self.shown(ask),
             Input::Listening { address, fault } => self.listening(address, fault),
             Input::Terminate { why } => self.terminate(&why),

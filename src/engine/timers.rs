@@ -39,6 +39,8 @@ pub(super) enum Timer {
     Heartbeat,
     /// The monitor has something to do.
     Monitor,
+    /// What the monitor wants kept takes long to be written down.
+    Kept,
     /// A control command has waited long enough.
     Control(ControlKey),
     /// The daemon leaves, whatever still runs.

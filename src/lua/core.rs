@@ -97,7 +97,7 @@ fn call(lua: &Lua, _: &Rc<Context>) -> mlua::Result<Value> {
             let host = Host::of(&lua)?;
             let options = Named::new("moonkeep.call", options, &["timeout"])?;
             let call = Call {
-                script: ScriptName::new(&named("moonkeep.call", "script", &script)?)
+                script: ScriptName::parse(&named("moonkeep.call", "script", &script)?)
                     .map_err(misuse)?,
                 handler: named("moonkeep.call", "handler", &handler)?.into(),
                 params: parameters(&lua, &params)?,

@@ -28,7 +28,7 @@ pub(super) fn beside(journal: &Path, ending: &str) -> PathBuf {
 ///
 /// # Errors
 /// If one of them is no plain file of ours alone: what it is, and what to do about it.
-pub(super) fn check(journal: &Path) -> anyhow::Result<()> {
+pub(in crate::daemon) fn check(journal: &Path) -> anyhow::Result<()> {
     for ending in ["", "-wal", "-shm"] {
         check_file(&beside(journal, ending))?;
     }
@@ -69,7 +69,7 @@ pub(super) fn check_file(path: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// As [`check_file`], and the system's.
-pub(super) fn open_own(path: &Path) -> anyhow::Result<File> {
+pub(in crate::daemon) fn open_own(path: &Path) -> anyhow::Result<File> {
     check_file(path)?;
     let file = File::options()
         .read(true)
@@ -98,7 +98,7 @@ pub(super) fn open_own(path: &Path) -> anyhow::Result<File> {
 ///
 /// # Errors
 /// The system's.
-pub(super) fn set_aside(journal: &Path, unix_ms: u64) -> anyhow::Result<PathBuf> {
+pub(in crate::daemon) fn set_aside(journal: &Path, unix_ms: u64) -> anyhow::Result<PathBuf> {
     let aside = paths::with_ending(journal, &format!("damaged-{unix_ms}"));
     fs::rename(journal, &aside).with_context(|| {
         format!(

@@ -46,7 +46,7 @@
 
 mod barrier;
 mod clock;
-mod files;
+pub(super) mod files;
 mod hold;
 pub(super) mod outcomes;
 mod predecessors;

@@ -132,7 +132,7 @@ fn script_of(name: &str) -> Option<ScriptName> {
     let known = parts.next().is_none()
         && generation.parse::<u64>().is_ok()
         && Uuid::try_parse(daemon).is_ok();
-    known.then(|| ScriptName::new(script).ok()).flatten()
+    known.then(|| ScriptName::parse(script).ok()).flatten()
 }
 
 fn is_old(written: Option<SystemTime>) -> bool {

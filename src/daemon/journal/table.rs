@@ -243,7 +243,7 @@ fn recorded_of(row: &Row) -> rusqlite::Result<Recorded> {
         .transpose()?;
     Ok(Recorded {
         id: Uuid::try_parse(&id).map_err(|_| odd("id", id))?,
-        script: ScriptName::new(&get_text(row, "script")?).map_err(|why| odd("script", why))?,
+        script: ScriptName::parse(&get_text(row, "script")?).map_err(|why| odd("script", why))?,
         work: work_of(row)?,
         delivery: delivery_of(&get_text(row, "delivery")?)?,
         client: client.map(ClientId),

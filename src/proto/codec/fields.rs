@@ -161,7 +161,7 @@ impl<'a> Fields<'a> {
 
     pub(super) fn script(&self) -> Result<Option<ScriptName>, Refusal> {
         match self.string(Field::Script)? {
-            Some(text) => ScriptName::new(&text).map(Some).map_err(bad),
+            Some(text) => ScriptName::parse(&text).map(Some).map_err(bad),
             None => Ok(None),
         }
     }
