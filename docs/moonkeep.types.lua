@@ -189,12 +189,22 @@ local moonkeep_fs_Module = {}
 ---@field mode integer permission bits
 ---@field uid integer
 ---@field gid integer
+---@field device integer with `inode`: which file it is, whatever its name
+---@field inode integer
 
 --- The whole file, at most 8 MiB. An error if it cannot be read or is no regular file.
 ---@async
 ---@param path string absolute, or relative to the working folder
 ---@return string
 function moonkeep_fs_Module.read(path) end
+
+--- A part of the file; shorter at its end, empty behind it. An error if it cannot be read or is no regular file.
+---@async
+---@param path string absolute, or relative to the working folder
+---@param offset integer bytes from the beginning
+---@param most integer bytes, at most 8 MiB
+---@return string
+function moonkeep_fs_Module.read_at(path, offset, most) end
 
 --- Replaces the file, or makes it. A reader sees the old or the new text, never a part.
 ---@async

@@ -31,7 +31,8 @@ local function bytes(text)
   end):gsub("\\([rnt\\])", BYTES))
 end
 
--- The first line of what comes: reads until the text is there, the first line is whole, or nothing more comes. Not every server ends its lines.
+-- The first line of what comes: reads until the text is there, the line is whole, or nothing more comes. Not every
+-- server ends its lines.
 local function answer(connection)
   local text = ""
   while #text < 65536 and not text:find("\n", 1, true) do

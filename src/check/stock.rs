@@ -6,20 +6,28 @@ use super::plugin::Source;
 const STOCK: &[(&str, &str)] = &[
     ("command", include_str!("../../plugins/command.lua")),
     ("disk", include_str!("../../plugins/disk.lua")),
+    ("dns", include_str!("../../plugins/dns.lua")),
     ("file", include_str!("../../plugins/file.lua")),
     ("http", include_str!("../../plugins/http.lua")),
+    ("icmp", include_str!("../../plugins/icmp.lua")),
     ("load", include_str!("../../plugins/load.lua")),
+    ("log", include_str!("../../plugins/log.lua")),
     ("memory", include_str!("../../plugins/memory.lua")),
     ("nagios", include_str!("../../plugins/nagios.lua")),
+    ("ntp", include_str!("../../plugins/ntp.lua")),
     ("port", include_str!("../../plugins/port.lua")),
     ("postgres", include_str!("../../plugins/postgres.lua")),
     ("process", include_str!("../../plugins/process.lua")),
     ("redis", include_str!("../../plugins/redis.lua")),
+    ("script", include_str!("../../plugins/script.lua")),
     ("smtp", include_str!("../../plugins/smtp.lua")),
     ("ssh", include_str!("../../plugins/ssh.lua")),
     ("swap", include_str!("../../plugins/swap.lua")),
     ("systemd", include_str!("../../plugins/systemd.lua")),
     ("tcp", include_str!("../../plugins/tcp.lua")),
+    ("tls", include_str!("../../plugins/tls.lua")),
+    ("udp", include_str!("../../plugins/udp.lua")),
+    ("unix", include_str!("../../plugins/unix.lua")),
 ];
 
 /// The stock plugin of that name.

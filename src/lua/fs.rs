@@ -4,7 +4,7 @@
 //! sandbox refuses becomes an error that names the line of the header that would allow it.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -33,6 +33,35 @@ pub const MODULE: Module = Module {
                 function(lua, ("read", Touch::Reads), |path: String| {
                     read_whole(Path::new(&path))
                 })
+            },
+        },
+        Function {
+            name: "read_at",
+            params: &[
+                PATH,
+                Param {
+                    name: "offset",
+                    kind: "integer",
+                    doc: "bytes from the beginning",
+                },
+                Param {
+                    name: "most",
+                    kind: "integer",
+                    doc: "bytes, at most 8 MiB",
+                },
+            ],
+            returns: &["string"],
+            doc: "A part of the file; shorter at its end, empty behind it. An error if it cannot be read or is no \
+                  regular file.",
+            yields: true,
+            make: |lua, _| {
+                function(
+                    lua,
+                    ("read", Touch::Reads),
+                    |(path, offset, most): (String, u64, u64)| {
+                        read_at(Path::new(&path), offset, most)
+                    },
+                )
             },
         },
         Function {
@@ -153,6 +182,8 @@ const TYPES: &str = r"---@class moonkeep.fs.Stat
 ---@field mode integer permission bits
 ---@field uid integer
 ---@field gid integer
+---@field device integer with `inode`: which file it is, whatever its name
+---@field inode integer
 ";
 
 /// Bytes from Lua that can move to another thread.
@@ -286,18 +317,29 @@ fn told(
 
 /// A regular file of at most [`limits::HOST_BODY_BYTES`]. Blocks.
 pub(super) fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
-    // A pipe or a device could be read for ever.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
     let mut data = Vec::new();
     let most = limits::HOST_BODY_BYTES as u64;
-    fs::File::open(path)?
-        .take(most + 1)
-        .read_to_end(&mut data)?;
+    open_regular(path)?.take(most + 1).read_to_end(&mut data)?;
     if data.len() as u64 > most {
         return Err(io::Error::other(format!("it is larger than {most} bytes")));
     }
+    Ok(data)
+}
+
+/// A pipe or a device could be read for ever.
+fn open_regular(path: &Path) -> io::Result<fs::File> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    fs::File::open(path)
+}
+
+fn read_at(path: &Path, offset: u64, most: u64) -> io::Result<Vec<u8>> {
+    let mut file = open_regular(path)?;
+    file.seek(io::SeekFrom::Start(offset))?;
+    let mut data = Vec::new();
+    file.take(most.min(limits::HOST_BODY_BYTES as u64))
+        .read_to_end(&mut data)?;
     Ok(data)
 }
 
@@ -349,6 +391,8 @@ struct Facts {
     mode: u32,
     uid: u32,
     gid: u32,
+    device: u64,
+    inode: u64,
 }
 
 fn stat(path: &str) -> io::Result<Option<Facts>> {
@@ -376,6 +420,8 @@ fn stat(path: &str) -> io::Result<Option<Facts>> {
         mode: facts.mode() & 0o7777,
         uid: facts.uid(),
         gid: facts.gid(),
+        device: facts.dev(),
+        inode: facts.ino(),
     }))
 }
 
@@ -388,6 +434,8 @@ impl Facts {
         table.raw_set("mode", self.mode)?;
         table.raw_set("uid", self.uid)?;
         table.raw_set("gid", self.gid)?;
+        table.raw_set("device", self.device)?;
+        table.raw_set("inode", self.inode)?;
         Ok(table)
     }
 }
