@@ -130,6 +130,8 @@ pub const PAGE_TEXT_BYTES: usize = 300;
 pub const CONCURRENCY: u32 = 16;
 /// Most that a header may ask for.
 pub const CONCURRENCY_MOST: u32 = 4_096;
+/// Checks that one plugin worker may run at once, unless its header says otherwise: as many as run at all.
+pub const PLUGIN_CONCURRENCY: u32 = 256;
 /// Requests waiting for one script, unless its header says otherwise.
 pub const QUEUE_ITEMS: usize = 1_024;
 /// Most that a header may ask for.
@@ -335,8 +337,9 @@ pub const CHECK_NAME_BYTES: usize = 256;
 pub const CHECK_WORDS: usize = 1_000;
 /// Longest downtime: who means for ever disables the check.
 pub const DOWNTIME_MOST: Duration = Duration::from_secs(400 * 86_400);
-/// Time for a plugin's file to be loaded, before its checks run.
-pub const PLUGIN_LOAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a plugin's file to be loaded, before its checks run. Shorter than [`READY_TIMEOUT`]: the worker can still
+/// say which of its plugins it was.
+pub const PLUGIN_LOAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Checks that one plugin may define.
 pub const CHECKS_PER_PLUGIN: usize = 10_000;
 
@@ -458,3 +461,5 @@ const _: () = assert!(SETTLE.as_millis() < SETTLE_MOST.as_millis());
 const _: () = assert!(JSON_DEPTH < 128);
 const _: () = assert!(DELIVERIES_PER_HOOK < DELIVERIES_AT_ONCE);
 const _: () = assert!(READY_TIMEOUT.as_secs() < CHECK_PARENT_WAIT.as_secs());
+const _: () = assert!(PLUGIN_CONCURRENCY as usize == CHECKS_AT_ONCE);
+const _: () = assert!(PLUGIN_LOAD_TIMEOUT.as_secs() < READY_TIMEOUT.as_secs());

@@ -3,14 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::params::Written;
 use super::plugin::Source;
+use super::section::Section;
 use super::stock;
 use crate::lua::errors::nearest;
 use crate::options::Config;
-use crate::options::value::duration_text;
 use crate::paths::{Home, is_leftover};
 
 /// One plugin with what was written for it.
@@ -24,19 +23,6 @@ pub struct Instance {
     /// Its checks are named after the section, not by themselves.
     pub renames: bool,
     pub sections: Vec<Section>,
-}
-
-/// `[check.NAME]`, understood as far as it concerns every plugin.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Section {
-    pub name: String,
-    plugin: Option<String>,
-    enabled: bool,
-    pub every: Option<Duration>,
-    pub timeout: Option<Duration>,
-    pub tags: Vec<String>,
-    /// Every other key.
-    pub params: BTreeMap<String, Written>,
 }
 
 /// What cannot become an instance, and why.
@@ -245,57 +231,6 @@ pub fn no_plugin(section: &str, plugin: &str, stems: &[String]) -> String {
         None => format!("there are {}", stems.join(", ")),
     };
     format!("[check.{section}] needs plugin = \"...\" and there is no plugin \"{plugin}\"; {hint}")
-}
-
-impl Section {
-    fn parse(name: &str, table: &toml::Table) -> Result<Self, String> {
-        let mut section = Section {
-            name: name.to_owned(),
-            enabled: true,
-            ..Section::default()
-        };
-        for (key, value) in table {
-            let wants = |what: &str| format!("{key} takes {what}, but is {value}");
-            match key.as_str() {
-                "plugin" => {
-                    let text = value
-                        .as_str()
-                        .ok_or_else(|| wants("the name of a plugin"))?;
-                    section.plugin = Some(text.trim_end_matches(".lua").to_owned());
-                }
-                "enabled" => {
-                    section.enabled = value.as_bool().ok_or_else(|| wants("true or false"))?;
-                }
-                "every" => section.every = Some(time(value).ok_or_else(|| wants(TIME))?),
-                "timeout" => section.timeout = Some(time(value).ok_or_else(|| wants(TIME))?),
-                "tags" => section.tags = tags(value).ok_or_else(|| wants("a list of texts"))?,
-                _ => {
-                    section
-                        .params
-                        .insert(key.clone(), Written::Toml(value.clone()));
-                }
-            }
-        }
-        Ok(section)
-    }
-}
-
-const TIME: &str = "a time like \"30s\"";
-
-fn time(value: &toml::Value) -> Option<Duration> {
-    match value.as_str() {
-        Some(text) => duration_text(text).ok(),
-        None => duration_text(&value.to_string()).ok(),
-    }
-    .filter(|time| !time.is_zero())
-}
-
-fn tags(value: &toml::Value) -> Option<Vec<String>> {
-    value
-        .as_array()?
-        .iter()
-        .map(|tag| tag.as_str().map(str::to_owned))
-        .collect()
 }
 
 #[cfg(test)]

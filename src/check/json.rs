@@ -1,11 +1,51 @@
-//! `-f json`: the neutral form as one document.
+//! `-f json`: the report as one document. Tracebacks and details are for people, with `-v`; they are not in it.
 
-use crate::monitor::result::Report;
+use serde::Serialize;
+
+use crate::monitor::perfdata::Measure;
+use crate::monitor::result::{Outcome, Report};
+use crate::monitor::state::State;
+
+/// The contract of `check -f json`.
+#[derive(Serialize)]
+struct Document<'a> {
+    state: State,
+    checks: Vec<Check<'a>>,
+}
+
+#[derive(Serialize)]
+struct Check<'a> {
+    name: &'a str,
+    state: State,
+    message: &'a str,
+    duration_seconds: f64,
+    measures: &'a [Measure],
+    tags: &'a [String],
+    file: &'a str,
+}
+
+impl<'a> Check<'a> {
+    fn of(outcome: &'a Outcome) -> Self {
+        Check {
+            name: &outcome.name,
+            state: outcome.state,
+            message: &outcome.message,
+            duration_seconds: outcome.duration_seconds,
+            measures: &outcome.measures,
+            tags: &outcome.tags,
+            file: &outcome.file,
+        }
+    }
+}
 
 /// One JSON document with a newline at its end.
 #[must_use]
 pub fn render(report: &Report) -> String {
-    let mut text = serde_json::to_string_pretty(report)
+    let document = Document {
+        state: report.state,
+        checks: report.checks.iter().map(Check::of).collect(),
+    };
+    let mut text = serde_json::to_string_pretty(&document)
         .expect("strings, finite numbers and lists always have a JSON form");
     text.push('\n');
     text

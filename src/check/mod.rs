@@ -5,14 +5,22 @@
 
 pub mod catalogue;
 mod command;
+mod globals;
+pub mod groups;
 pub mod json;
 pub mod junit;
+pub mod loading;
+mod memory;
 pub mod nagios;
+pub mod options;
 pub mod params;
 pub mod plugin;
 pub mod probe;
 pub mod prometheus;
+pub mod resident;
 pub mod run;
+pub mod section;
+mod select;
 pub mod stock;
 pub mod suite;
 pub mod tap;
@@ -28,6 +36,8 @@ use crate::options::Config;
 use crate::paths::Home;
 
 use crate::monitor::result::{Outcome, Report};
+use catalogue::Instance;
+use loading::{Loaded, Place};
 use suite::{Request, Suite};
 
 /// LuaLS annotations of the globals that plugins have.
@@ -157,15 +167,26 @@ pub struct Description {
 pub fn describe(home: &Home, word: &str) -> Result<Description, Stop> {
     let found = catalogue::find(home, word).map_err(Stop::Usage)?;
     let text = found.source.read().map_err(Stop::Usage)?;
-    let written = std::collections::BTreeMap::new();
+    let bare = Instance {
+        sections: Vec::new(),
+        ..found.clone()
+    };
+    let none = std::collections::BTreeMap::new();
+    let place = Place::Home(home.root());
     let plugin = within(async {
-        plugin::load(home.root(), &found.source, &found.shown, written)
-            .await
-            .and_then(|plugin| match plugin.broken {
-                Some(failure) => Err(failure),
+        let mut loaded = loading::load_all(place, &[bare], &none).await;
+        match loaded.remove(0) {
+            Loaded::Plugin(plugin) => match plugin.broken {
+                Some(failure) => Err(Stop::Usage(failure.to_string())),
                 None => Ok(plugin),
-            })
-            .map_err(|failure| Stop::Usage(failure.to_string()))
+            },
+            Loaded::Failed(failure) => Err(Stop::Usage(failure.to_string())),
+            Loaded::Refused(why) => Err(Stop::Usage(why)),
+            Loaded::Outdated => Err(Stop::Usage(format!(
+                "{} was changed while it was read; try again",
+                found.shown
+            ))),
+        }
     })?;
     Ok(Description {
         stem: found.source.stem().to_owned(),

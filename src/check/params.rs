@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 
 use mlua::{IntoLua, Lua, Value};
 
+use super::options;
 use crate::lua::json;
+use crate::lua::modules::misuse;
 
 /// A value as it was written.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +42,7 @@ pub struct Params {
     declared: Vec<Declared>,
     missing: Vec<String>,
     misfits: Vec<String>,
+    unfit: Option<String>,
 }
 
 impl Params {
@@ -62,6 +65,11 @@ impl Params {
         default: &Value,
         doc: String,
     ) -> mlua::Result<Value> {
+        if options::KEYS.contains(&name) || ["plugin", "enabled"].contains(&name) {
+            return Err(misuse(format!(
+                "`{name}` is no name for a parameter: every [check.NAME] has it already, for running the check"
+            )));
+        }
         let written = self.written.get(name);
         if !self.declared.iter().any(|known| known.name == name) {
             let shown = (!default.is_nil()).then(|| shown(lua, default));
@@ -81,8 +89,9 @@ impl Params {
                 fitted(lua, value, default).map_err(|wanted| {
                     let given = written.shown();
                     let why = format!("parameter `{name}` takes {wanted}, but was given {given}");
-                    if !matches!(written, Written::Toml(_)) {
-                        self.misfits.push(why.clone());
+                    match written {
+                        Written::Toml(_) => self.unfit = Some(why.clone()),
+                        Written::Text(_) | Written::Json(_) => self.misfits.push(why.clone()),
                     }
                     mlua::Error::runtime(why)
                 })
@@ -105,6 +114,12 @@ impl Params {
     #[must_use]
     pub fn misfits(&self) -> &[String] {
         &self.misfits
+    }
+
+    /// Why what was written in the configuration does not fit.
+    #[must_use]
+    pub fn unfit(&self) -> Option<&str> {
+        self.unfit.as_deref()
     }
 
     /// What was written in the configuration, but not declared.

@@ -4,20 +4,25 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
-use mlua::{FromLua, Function, IntoLua, Lua, LuaString, Table, Value};
+use mlua::{Function, Table};
 
-use super::command;
-use super::params::{Declared, Params, Written};
+use super::globals::{self, Draft};
+use super::groups;
+use super::options::CheckOptions;
+use super::params::{Declared, Written};
 use super::probe::Said;
 use crate::limits;
-use crate::lua::arguments::Named;
+use crate::lua::Context;
 use crate::lua::errors::{self, Failure};
+use crate::lua::grants::{Grants, Subject};
 use crate::lua::modules::misuse;
 use crate::lua::state::{Bounds, State, new_state};
-use crate::lua::{Context, MODULES, own};
+use crate::options::{SandboxMode, Settings, header};
 use crate::proto::ids::{Generation, ScriptName};
+use crate::proto::messages::Confinement;
 
 /// Where a plugin's text comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,17 +35,6 @@ pub enum Source {
     },
 }
 
-/// What a check's declaration, or its section, says beside its function.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CheckOptions {
-    /// For the daemon's schedule; a run now does not wait for it.
-    pub every: Option<Duration>,
-    pub timeout: Option<Duration>,
-    pub tags: Vec<String>,
-    /// Names of parents.
-    pub needs: Vec<String>,
-}
-
 /// One declared check.
 #[derive(Clone, Debug)]
 pub struct Check {
@@ -51,16 +45,28 @@ pub struct Check {
     pub memory: Table,
 }
 
+/// One declared heartbeat.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heartbeat {
+    pub name: String,
+    pub options: CheckOptions,
+}
+
 /// A plugin that has been loaded.
 #[derive(Debug)]
 pub struct Plugin {
     pub state: State,
     pub checks: Vec<Check>,
+    pub heartbeats: Vec<Heartbeat>,
+    /// Its `on_change` functions.
+    pub hooks: Vec<Function>,
     pub params: Vec<Declared>,
     /// Why its file did not run to its end; there are no checks then.
     pub broken: Option<Failure>,
     /// Why settings of the command line do not fit it.
     pub misfits: Vec<String>,
+    /// Why what its section says does not fit it: `broken` is a mistake in the configuration then.
+    pub unfit: Option<String>,
     /// Required parameters that were not given: the plugin is inactive.
     pub missing: Vec<String>,
     /// What its file printed.
@@ -69,54 +75,122 @@ pub struct Plugin {
     pub undeclared: Vec<String>,
 }
 
-/// What declarations collect while a file runs.
-#[derive(Debug, Default)]
-struct Draft {
-    params: Params,
-    checks: Vec<Check>,
-    /// `nagios(...)` that no `check` has taken yet, with the name of its program.
-    wrapped: Vec<(String, Function)>,
-    closed: bool,
+/// Where plugins live, and what they may have and do there.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    pub home: PathBuf,
+    /// Of the worker that they live in, or would live in.
+    pub worker: ScriptName,
+    pub generation: Generation,
+    pub bounds: Bounds,
+    pub grants: Arc<Grants>,
+    /// blake3 (hex) of the file; `None`: whatever it holds.
+    pub content: Option<String>,
 }
 
-/// Runs a plugin's file. `shown` is its name in messages.
+impl Ground {
+    /// That of a plugin outside of a worker, by its file's header: what the kernel would refuse its worker, the API
+    /// refuses here.
+    ///
+    /// # Errors
+    /// If the file cannot be read or trusted, or its header is wrong: with file and line.
+    pub fn of(home: &Path, source: &Source, shown: &str) -> Result<Self, String> {
+        let Source::File(path) = source else {
+            return Ok(Ground::new(home, groups::stock_worker()));
+        };
+        let text = source.read()?;
+        let mut settings = Settings::default();
+        header::apply_to_plugin(&text, &mut settings)
+            .map_err(|fault| fault.in_file(Path::new(shown)))?;
+        let worker = groups::worker_of(source.stem()).unwrap_or_else(|_| groups::stock_worker());
+        let mut ground = Ground::new(home, worker);
+        ground.bounds.memory = settings.memory_bytes;
+        ground.bounds.preempt = settings.preempt;
+        ground.content = Some(blake3::hash(&text).to_hex().to_string());
+        let confinement = Confinement {
+            mode: settings.sandbox.unwrap_or(SandboxMode::Off),
+            landlock: false,
+            allow: settings.allow,
+        };
+        let subject = Subject {
+            home,
+            own: &ground.own_folder(),
+            path,
+            exec: false,
+        };
+        ground.grants = Arc::new(Grants::of(&confinement, subject));
+        Ok(ground)
+    }
+
+    fn new(home: &Path, worker: ScriptName) -> Self {
+        Ground {
+            home: home.to_owned(),
+            worker,
+            generation: Generation(1),
+            bounds: Bounds {
+                concurrency: 4,
+                ..Bounds::default()
+            },
+            grants: Arc::new(Grants::unrestricted()),
+            content: None,
+        }
+    }
+
+    fn own_folder(&self) -> PathBuf {
+        let scripts = self.home.join("state").join("scripts");
+        scripts.join(self.worker.as_str())
+    }
+
+    fn context(&self) -> Rc<Context> {
+        Rc::new(Context {
+            script: self.worker.clone(),
+            generation: self.generation,
+            home: self.home.clone(),
+            state_dir: self.own_folder(),
+        })
+    }
+}
+
+/// Runs a plugin's file. `shown` is its name in messages. `None`: the file is not what `ground` says; nothing of it ran.
 ///
 /// # Errors
 /// What its author has to mend, with file and line.
 pub async fn load(
-    home: &Path,
+    ground: &Ground,
     source: &Source,
     shown: &str,
     written: BTreeMap<String, Written>,
-) -> Result<Plugin, Failure> {
-    let context = Rc::new(context(home, source));
-    let state = new_state(
-        &context,
-        Bounds {
-            concurrency: 4,
-            ..Bounds::default()
-        },
-    )
-    .map_err(failure)?;
-    let draft = Rc::new(RefCell::new(Draft {
-        params: Params::new(written),
-        ..Draft::default()
-    }));
-    let freeze = globals(state.lua(), &draft, home).map_err(failure)?;
-    let chunk = source.compile(&state, &format!("@{shown}"))?;
+) -> Result<Option<Plugin>, Failure> {
+    let state = new_state(&ground.context(), ground.bounds).map_err(failure)?;
+    state.lua().set_app_data(Arc::clone(&ground.grants));
+    let draft = Rc::new(RefCell::new(Draft::new(written)));
+    let freeze = globals::set(state.lua(), &draft, &ground.home).map_err(failure)?;
+    let Some(chunk) = source.compile(&state, shown, ground.content.as_deref())? else {
+        return Ok(None);
+    };
     let deadline = Instant::now() + limits::PLUGIN_LOAD_TIMEOUT;
     let said = Said::default();
     state.lua().set_app_data(said.clone());
     let ran = state.run(&chunk, (), Some(deadline)).await;
-    let draft = close(&draft);
+    let draft = globals::close(&draft);
+    freeze.call::<()>(()).map_err(failure)?;
+    gather(state, draft, ran.err(), said.take(), shown).map(Some)
+}
+
+/// From what was declared to the plugin.
+fn gather(
+    state: State,
+    draft: Draft,
+    raised: Option<Failure>,
+    said: Vec<String>,
+    shown: &str,
+) -> Result<Plugin, Failure> {
     let missing = draft.params.missing().to_vec();
     // Without its parameters a plugin may fail anywhere: that is no fault of its.
-    let broken = ran.err().filter(|_| missing.is_empty());
-    freeze.call::<()>(()).map_err(failure)?;
-    let mut checks = if broken.is_none() {
-        draft.checks
-    } else {
-        Vec::new()
+    let broken = raised.filter(|_| missing.is_empty());
+    let (mut checks, heartbeats) = match broken {
+        None => (draft.checks, draft.heartbeats),
+        Some(_) => (Vec::new(), Vec::new()),
     };
     for (name, function) in draft.wrapped {
         let memory = state.lua().create_table().map_err(failure)?;
@@ -127,28 +201,25 @@ pub async fn load(
             memory,
         });
     }
-    if checks.is_empty() && missing.is_empty() && broken.is_none() {
-        return Err(failure(misuse(format!(
+    let declares_none = checks.is_empty() && heartbeats.is_empty() && missing.is_empty();
+    let broken = broken.or_else(|| {
+        let why = format!(
             "{shown} declares no check; write for example: check(\"disk\", function(c) c:expect(true) end)"
-        ))));
-    }
+        );
+        declares_none.then(|| failure(misuse(why)))
+    });
     Ok(Plugin {
         undeclared: draft.params.undeclared().map(str::to_owned).collect(),
         params: draft.params.declared().to_vec(),
-        broken,
         misfits: draft.params.misfits().to_vec(),
+        unfit: draft.params.unfit().map(str::to_owned),
+        hooks: draft.hooks,
         state,
-        said: said.take(),
+        broken,
+        said,
         checks,
+        heartbeats,
         missing,
-    })
-}
-
-/// Takes what was declared: from here on a declaration is an error, and no function of the state is held by it.
-fn close(draft: &Rc<RefCell<Draft>>) -> Draft {
-    draft.replace(Draft {
-        closed: true,
-        ..Draft::default()
     })
 }
 
@@ -157,18 +228,6 @@ fn failure(error: mlua::Error) -> Failure {
         message: errors::explain(&error).0,
         ..errors::Raised::default()
     })
-}
-
-fn context(home: &Path, source: &Source) -> Context {
-    let script = ScriptName::new(source.stem())
-        .or_else(|_| ScriptName::new("plugin"))
-        .expect("`plugin` is a name of letters");
-    Context {
-        script,
-        generation: Generation(1),
-        home: home.to_owned(),
-        state_dir: home.join("state"),
-    }
 }
 
 impl Source {
@@ -184,13 +243,15 @@ impl Source {
         }
     }
 
-    fn compile(&self, state: &State, name: &str) -> Result<Function, Failure> {
+    fn compile(
+        &self,
+        state: &State,
+        shown: &str,
+        content: Option<&str>,
+    ) -> Result<Option<Function>, Failure> {
         match self {
-            Source::Stock { text, .. } => state.load_own(text, name),
-            Source::File(_) => {
-                let text = self.read().map_err(|why| failure(misuse(why)))?;
-                state.load_text(&text, name)
-            }
+            Source::Stock { text, .. } => state.load_own(text, &format!("@{shown}")).map(Some),
+            Source::File(path) => state.load_file(path, content),
         }
     }
 
@@ -205,160 +266,5 @@ impl Source {
             }
             Source::Stock { text, .. } => Ok(text.as_bytes().to_vec()),
         }
-    }
-}
-
-/// Sets the globals that plugins have; the function returned freezes them.
-fn globals(lua: &Lua, draft: &Rc<RefCell<Draft>>, home: &Path) -> mlua::Result<Function> {
-    let globals = lua.globals();
-    let drafted = Rc::clone(draft);
-    globals.raw_set(
-        "check",
-        lua.create_function(move |lua, arguments| declare(lua, &drafted, arguments))?,
-    )?;
-    let drafted = Rc::clone(draft);
-    globals.raw_set(
-        "param",
-        lua.create_function(
-            move |lua, (name, default, doc): (String, Value, Option<String>)| {
-                let mut draft = drafted.borrow_mut();
-                open(&draft, "param")?;
-                draft
-                    .params
-                    .declare(lua, &name, &default, doc.unwrap_or_default())
-            },
-        )?,
-    )?;
-    let drafted = Rc::clone(draft);
-    let plugins = home.join("plugins");
-    globals.raw_set(
-        "nagios",
-        lua.create_function(move |lua, command: Value| {
-            let (name, function) = command::wrap(lua, command, plugins.clone())?;
-            let mut draft = drafted.borrow_mut();
-            if !draft.closed {
-                draft.wrapped.push((name, function.clone()));
-            }
-            Ok(function)
-        })?,
-    )?;
-    let say = lua.create_function(|lua, line: LuaString| {
-        if let Some(said) = lua.app_data_ref::<Said>() {
-            said.push(line.to_string_lossy());
-        }
-        Ok(())
-    })?;
-    let modules = lua.create_table()?;
-    for module in MODULES {
-        // The core itself has no short name: it is about scripts.
-        if let Some(short) = module.name.strip_prefix("moonkeep.") {
-            modules.raw_set(short, module.name)?;
-        }
-    }
-    own::load(lua, errors::INTERNAL_CHUNK, include_str!("prelude.lua"))?.call((modules, say))
-}
-
-fn open(draft: &Draft, what: &str) -> mlua::Result<()> {
-    if draft.closed {
-        return Err(misuse(format!(
-            "{what} is called while a check runs; call it at the top of the plugin's file"
-        )));
-    }
-    Ok(())
-}
-
-/// `check(name, options, function)`, or without the options.
-fn declare(
-    lua: &Lua,
-    draft: &Rc<RefCell<Draft>>,
-    (name, options, function): (Value, Value, Value),
-) -> mlua::Result<()> {
-    let (options, function) = match (options, function) {
-        (Value::Function(function), Value::Nil) => (None, function),
-        (Value::Table(options), Value::Function(function)) => (Some(options), function),
-        (Value::Nil, Value::Function(function)) => (None, function),
-        _ => {
-            return Err(misuse(
-                "check takes a name, options and a function: check(\"web\", { every = \"30s\" }, function(c) ... end)",
-            ));
-        }
-    };
-    let Value::String(name) = name else {
-        return Err(misuse("check: the name is a text"));
-    };
-    let name = name.to_string_lossy();
-    let check = Check {
-        options: options_of(lua, &name, options)?,
-        memory: lua.create_table()?,
-        function,
-        name,
-    };
-    let mut draft = draft.borrow_mut();
-    open(&draft, "check")?;
-    if check.name.is_empty() || check.name.chars().any(char::is_control) {
-        return Err(misuse(
-            "check: a name is not empty and has no control characters",
-        ));
-    }
-    if draft.checks.iter().any(|known| known.name == check.name) {
-        return Err(misuse(format!(
-            "the check `{}` is declared twice; give each its own name",
-            check.name
-        )));
-    }
-    if draft.checks.len() == limits::CHECKS_PER_PLUGIN {
-        return Err(misuse(format!(
-            "more than {} checks in one plugin; split it",
-            limits::CHECKS_PER_PLUGIN
-        )));
-    }
-    draft
-        .wrapped
-        .retain(|(_, wrapped)| *wrapped != check.function);
-    draft.checks.push(check);
-    Ok(())
-}
-
-fn options_of(lua: &Lua, name: &str, options: Option<Table>) -> mlua::Result<CheckOptions> {
-    let options = Named::new("check", options, &["every", "timeout", "tags", "needs"])?;
-    Ok(CheckOptions {
-        every: options.time("every")?,
-        timeout: options.time("timeout")?,
-        tags: texts(lua, &options, name, "tags")?,
-        needs: texts(lua, &options, name, "needs")?,
-    })
-}
-
-/// A list of texts; one text stands for a list of one.
-fn texts(lua: &Lua, options: &Named, name: &str, key: &str) -> mlua::Result<Vec<String>> {
-    match options.value::<Value>(lua, key)? {
-        None => Ok(Vec::new()),
-        Some(Value::String(text)) => Ok(vec![text.to_string_lossy()]),
-        Some(value) => Vec::from_lua(value, lua)
-            .map_err(|_| misuse(format!("check `{name}`: `{key}` is a list of texts"))),
-    }
-}
-
-/// What a check's function returned, as its message.
-///
-/// # Errors
-/// If it is neither text, number nor nothing.
-pub fn returned(value: Option<Value>, lua: &Lua) -> Result<Option<String>, String> {
-    match value {
-        None | Some(Value::Nil) => Ok(None),
-        Some(value @ (Value::String(_) | Value::Integer(_) | Value::Number(_))) => {
-            match String::from_lua(value.clone(), lua) {
-                Ok(text) => Ok(Some(text)),
-                // Not UTF-8: shown as well as it can be.
-                Err(_) => Ok(value
-                    .into_lua(lua)
-                    .ok()
-                    .and_then(|value| value.as_string().map(LuaString::to_string_lossy))),
-            }
-        }
-        Some(other) => Err(format!(
-            "its function returned a {}; return a text as the message, or nothing",
-            other.type_name()
-        )),
     }
 }

@@ -10,13 +10,14 @@ use mlua::{Lua, MultiValue};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::plugin;
+use super::globals;
+use super::options::CheckOptions;
 use super::probe::{Findings, Probe, Said};
-use super::suite::{Labels, Runnable, Suite, Work};
+use super::suite::{Entry, Runnable, Suite, Work};
 use crate::limits;
 use crate::lua::errors::{FAILURE_CODE, Failure, Raised};
 use crate::lua::process::Tap;
-use crate::monitor::result::{Outcome, Report};
+use crate::monitor::result::{Outcome, Report, cut};
 use crate::monitor::state::State;
 
 /// Runs the chosen entries of a suite; `done` hears of each outcome as it comes. Cancel safe: dropping it ends
@@ -35,17 +36,21 @@ pub async fn run(
         let entry = &suite.entries[*at];
         let slot = outcomes.len();
         match &entry.work {
-            Work::Faulty(outcome) => {
+            Work::Faulty(outcome) | Work::Broken(outcome) => {
                 done(outcome);
                 outcomes.push(Some((**outcome).clone()));
             }
+            // Nobody tells of it here.
+            Work::Hear => {}
             Work::Run(runnable) => {
                 outcomes.push(None);
-                let (name, labels) = (entry.name.clone(), entry.labels.clone());
-                let (runnable, places) = ((**runnable).clone(), Arc::clone(&places));
+                let own = entry.options.timeout(&suite.defaults);
+                let job = Job::new(entry, runnable);
+                let places = Arc::clone(&places);
                 tasks.spawn_local(async move {
                     let _place = places.acquire().await;
-                    (slot, run_one(name, labels, runnable, end).await)
+                    let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+                    (slot, job.run(left.map_or(own, |left| own.min(left))).await)
                 });
             }
         }
@@ -62,18 +67,42 @@ pub async fn run(
     Report::new(outcomes.into_iter().flatten().collect())
 }
 
-async fn run_one(
+/// One run of one check, about to begin.
+#[derive(Debug)]
+pub struct Job {
     name: String,
-    labels: Labels,
+    file: String,
+    options: CheckOptions,
     runnable: Runnable,
-    end: Option<Instant>,
-) -> Outcome {
+}
+
+impl Job {
+    #[must_use]
+    pub fn new(entry: &Entry, runnable: &Runnable) -> Self {
+        Job {
+            name: entry.name.clone(),
+            file: entry.labels.file.clone(),
+            options: entry.options.clone(),
+            runnable: runnable.clone(),
+        }
+    }
+
+    /// Runs it; at its `limit` it is interrupted, its commands are killed, and it is critical. Cancel safe: dropping it
+    /// ends the check and kills the process groups of its commands.
+    pub async fn run(self, limit: Duration) -> Outcome {
+        let mut outcome = run_one(&self.name, &self.runnable, limit).await;
+        outcome.name = self.name;
+        outcome.tags = self.options.tags;
+        outcome.file = self.file;
+        outcome
+    }
+}
+
+async fn run_one(name: &str, runnable: &Runnable, limit: Duration) -> Outcome {
     let Runnable { check, state } = runnable;
     let begin = Instant::now();
-    let own = check.options.timeout.unwrap_or(limits::CHECK_TIMEOUT);
-    let limit = end.map_or(own, |end| own.min(end.saturating_duration_since(begin)));
     let probe = Probe {
-        name: Rc::from(name.as_str()),
+        name: Rc::from(name),
         findings: Rc::default(),
         deadline: begin + limit,
     };
@@ -105,11 +134,8 @@ async fn run_one(
     let took = begin.elapsed();
     let findings = probe.findings.take();
     let mut outcome = judge(findings, ended, state.lua(), limit, &tap);
-    outcome.name = name;
     outcome.said = said.take();
     outcome.duration_seconds = took.as_secs_f64();
-    outcome.tags = check.options.tags;
-    outcome.file = labels.file;
     outcome
 }
 
@@ -124,7 +150,7 @@ fn judge(
     let mut traceback = None;
     let mut said = None;
     match ended {
-        Ok(mut values) => match plugin::returned(values.pop_front(), lua) {
+        Ok(mut values) => match globals::returned(values.pop_front(), lua) {
             Ok(text) => said = text,
             Err(why) => findings.complain(State::Unknown, why),
         },
@@ -139,9 +165,11 @@ fn judge(
             findings.complain(State::Critical, late(limit, place, tap));
         }
     }
+    let mut message = findings.message(said);
+    cut(&mut message);
     Outcome {
         state: findings.state,
-        message: shortened(findings.message(said)),
+        message,
         measures: findings.measures,
         traceback,
         details: findings.details,
@@ -173,16 +201,6 @@ fn late(limit: Duration, place: Option<String>, tap: &Tap) -> String {
     let output = tap.text();
     if !output.trim().is_empty() {
         text.push_str(&format!("; output so far: {}", output.trim()));
-    }
-    text
-}
-
-fn shortened(mut text: String) -> String {
-    if text.len() > limits::CHECK_OUTPUT_BYTES {
-        let fits = (0..=limits::CHECK_OUTPUT_BYTES).rev();
-        let end = fits.into_iter().find(|at| text.is_char_boundary(*at));
-        text.truncate(end.unwrap_or(0));
-        text.push_str(" [...]");
     }
     text
 }

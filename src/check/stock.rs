@@ -39,6 +39,14 @@ pub fn find(stem: &str) -> Option<Source> {
         .map(|(stem, text)| Source::Stock { stem, text })
 }
 
+/// Whether these bytes are the stock plugin of that name.
+#[must_use]
+pub fn is_text_of(stem: &str, bytes: &[u8]) -> bool {
+    STOCK
+        .iter()
+        .any(|(known, text)| *known == stem && text.as_bytes() == bytes)
+}
+
 /// Their names.
 pub fn names() -> impl Iterator<Item = &'static str> {
     STOCK.iter().map(|(stem, _)| *stem)

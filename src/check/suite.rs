@@ -4,17 +4,21 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use mlua::Function;
 
-use super::catalogue::{Catalogue, Instance, Section, catalogue, no_plugin};
+use super::catalogue::{Catalogue, Instance, catalogue, no_plugin};
+use super::loading::{Loaded, Place, adopt, load_all};
+use super::options::{self, CheckOptions};
 use super::params::{Declared, Written};
-use super::plugin::{self, Check, Plugin, Source};
+use super::plugin::{Check, Plugin, Source};
 use super::stock;
+use crate::limits;
 use crate::lua::errors::{Failure, nearest};
 use crate::lua::state::State;
 use crate::monitor::result::Outcome;
 use crate::options::Config;
 use crate::paths::Home;
+use crate::proto::messages::CheckDefaults;
 
 /// What was asked for on the command line.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,17 +31,23 @@ pub struct Request {
     pub timeout: Option<Duration>,
 }
 
-/// All checks of a home.
+/// All checks of a home, or of a plugin worker.
 #[derive(Debug, Default)]
 pub struct Suite {
     pub entries: Vec<Entry>,
     pub inactive: Vec<Inactive>,
+    /// The `on_change` functions of each instance that has any.
+    pub hooks: Vec<Hooks>,
     /// What files printed while they were loaded, each line with its file in front.
     pub said: Vec<String>,
+    /// The state of every plugin that was loaded.
+    pub states: Vec<State>,
+    /// What holds for checks that do not say it.
+    pub defaults: CheckDefaults,
     /// Every parameter that some plugin declared.
-    params: Vec<String>,
+    pub(super) params: Vec<String>,
     /// Settings of the command line that fit no parameter.
-    misfits: Vec<String>,
+    pub(super) misfits: Vec<String>,
 }
 
 /// One check, or what should have been one.
@@ -45,7 +55,16 @@ pub struct Suite {
 pub struct Entry {
     pub name: String,
     pub labels: Labels,
+    pub options: CheckOptions,
     pub work: Work,
+}
+
+/// What an instance wants to hear of its checks' changes.
+#[derive(Clone, Debug)]
+pub struct Hooks {
+    pub instance: String,
+    pub functions: Vec<Function>,
+    pub state: State,
 }
 
 /// What an entry can be chosen by, beside its name and its tags.
@@ -61,8 +80,12 @@ pub struct Labels {
 #[derive(Debug)]
 pub enum Work {
     Run(Box<Runnable>),
-    /// It cannot be made; this is its outcome.
+    /// It is a heartbeat: somebody else says how it is.
+    Hear,
+    /// A mistake in the configuration is in its way; this is its outcome.
     Faulty(Box<Outcome>),
+    /// Its plugin's code is broken; this is its outcome.
+    Broken(Box<Outcome>),
 }
 
 /// A check and the state that it runs in.
@@ -88,24 +111,25 @@ impl Suite {
     pub async fn load(home: &Home, config: &Config, request: &Request) -> Result<Suite, String> {
         let mut catalogue = catalogue(home, config)?;
         add_named(&mut catalogue, home, &request.words)?;
-        let mut loaded = load_all(home, &catalogue.instances, &request.sets).await;
-        let adopted = adopt(&mut catalogue, &loaded);
-        if !adopted.is_empty() {
-            let again: Vec<Instance> = adopted
-                .iter()
-                .map(|at| catalogue.instances[*at].clone())
-                .collect();
-            let anew = load_all(home, &again, &request.sets).await;
-            for (at, plugin) in adopted.into_iter().zip(anew) {
-                loaded[at] = plugin;
-            }
+        let place = Place::Home(home.root());
+        let loose = std::mem::take(&mut catalogue.loose);
+        let mut loaded = load_all(place, &catalogue.instances, &request.sets).await;
+        let adopted = adopt(&mut catalogue.instances, loose, &loaded);
+        for at in adopted.by {
+            let again = std::slice::from_ref(&catalogue.instances[at]);
+            let mut anew = load_all(place, again, &request.sets).await;
+            loaded[at] = anew.remove(0);
         }
         let mut suite = Suite::default();
         for fault in &catalogue.faults {
             suite.fault(&fault.name, fault.message.clone());
         }
-        for (instance, result) in catalogue.instances.iter().zip(loaded) {
-            suite.take(instance, result);
+        for section in adopted.nobodys {
+            let message = no_plugin(&section.name, &section.name, &catalogue.stems());
+            suite.fault(&section.name, message);
+        }
+        for (instance, loaded) in catalogue.instances.iter().zip(loaded) {
+            suite.take(instance, loaded);
         }
         for name in catalogue.disabled {
             let labels = Labels {
@@ -125,7 +149,7 @@ impl Suite {
         Ok(suite)
     }
 
-    fn fault(&mut self, name: &str, message: String) {
+    pub(super) fn fault(&mut self, name: &str, message: String) {
         let file = "moonkeep.toml";
         self.entries.push(Entry {
             name: name.to_owned(),
@@ -134,21 +158,32 @@ impl Suite {
                 file: file.to_owned(),
                 ..Labels::default()
             },
+            options: CheckOptions::default(),
             work: Work::Faulty(Box::new(Outcome::unknown(name, file, message))),
         });
     }
 
-    fn take(&mut self, instance: &Instance, result: Result<Plugin, Failure>) {
+    /// Takes in an instance as it was loaded.
+    pub(super) fn take(&mut self, instance: &Instance, loaded: Loaded) {
         let labels = Labels::of(instance);
-        let plugin = match result {
-            Ok(plugin) => plugin,
-            Err(failure) => return self.broken(instance, labels, failure),
+        let plugin = match loaded {
+            Loaded::Plugin(plugin) => *plugin,
+            Loaded::Failed(failure) => return self.broken(instance, labels, failure),
+            Loaded::Refused(why) => return self.refused(instance, labels, why),
+            Loaded::Outdated => {
+                let why = format!("{} was changed while it was read; try again", labels.file);
+                return self.refused(instance, labels, why);
+            }
         };
-        let named = |line: String| format!("{}: {line}", labels.file);
-        self.said.extend(plugin.said.into_iter().map(named));
+        self.states.push(plugin.state.clone());
+        let named = |line: &String| format!("{}: {line}", labels.file);
+        self.said.extend(plugin.said.iter().map(named));
         self.params
             .extend(plugin.params.iter().map(|param| param.name.clone()));
-        self.misfits.extend(plugin.misfits);
+        self.misfits.extend(plugin.misfits.iter().cloned());
+        if let (Some(_), Some(why)) = (&plugin.broken, &plugin.unfit) {
+            return self.fault(&instance.name, format!("[check.{}] {why}", instance.name));
+        }
         if let Some(failure) = plugin.broken {
             return self.broken(instance, labels, failure);
         }
@@ -157,39 +192,76 @@ impl Suite {
             return self.fault(&instance.name, message);
         }
         if !plugin.missing.is_empty() {
-            if instance.sections.is_empty() {
-                self.inactive.push(Inactive {
-                    labels,
-                    missing: plugin.missing,
-                });
-            } else {
-                let message = format!(
-                    "[check.{}] lacks {}, which the plugin {} requires",
-                    instance.name,
-                    plugin.missing.join(", "),
-                    labels.stem
-                );
-                self.fault(&instance.name, message);
-            }
+            return self.lacking(instance, labels, plugin.missing);
+        }
+        self.declared(instance, &labels, plugin);
+    }
+
+    /// A plugin of the home that nobody configured waits; one with a section is a mistake.
+    fn lacking(&mut self, instance: &Instance, labels: Labels, missing: Vec<String>) {
+        if instance.sections.is_empty() {
+            self.inactive.push(Inactive { labels, missing });
             return;
         }
-        let alone = plugin.checks.len() == 1;
-        for mut check in plugin.checks {
+        let message = format!(
+            "[check.{}] lacks {}, which the plugin {} requires",
+            instance.name,
+            missing.join(", "),
+            labels.stem
+        );
+        self.fault(&instance.name, message);
+    }
+
+    fn declared(&mut self, instance: &Instance, labels: &Labels, plugin: Plugin) {
+        let alone = plugin.checks.len() + plugin.heartbeats.len() == 1;
+        let state = plugin.state;
+        let active = plugin.checks.into_iter().map(|check| {
+            let (name, options) = (check.name.clone(), check.options.clone());
+            let state = state.clone();
+            (
+                name,
+                options,
+                Work::Run(Box::new(Runnable { check, state })),
+            )
+        });
+        let heartbeats = plugin.heartbeats.into_iter();
+        let heartbeats = heartbeats.map(|beat| (beat.name, beat.options, Work::Hear));
+        for (own, mut options, work) in active.chain(heartbeats) {
             for section in &instance.sections {
-                section.apply(&mut check, instance);
+                // A section named after one check of several concerns that one.
+                if section.name == instance.name || section.name == own {
+                    section.options.apply(&mut options);
+                }
             }
             let name = match (instance.renames, alone) {
-                (false, _) => check.name.clone(),
+                (false, _) => own,
                 (true, true) => instance.name.clone(),
-                (true, false) => format!("{}/{}", instance.name, check.name),
+                (true, false) => format!("{}/{own}", instance.name),
             };
-            let state = plugin.state.clone();
+            let work = match lack(&name, &options, &work) {
+                None => work,
+                Some(why) => Work::Faulty(Box::new(Outcome::unknown(&name, &labels.file, why))),
+            };
             self.entries.push(Entry {
                 name,
                 labels: labels.clone(),
-                work: Work::Run(Box::new(Runnable { check, state })),
+                options,
+                work,
             });
         }
+        if !plugin.hooks.is_empty() {
+            self.hooks.push(Hooks {
+                instance: instance.name.clone(),
+                functions: plugin.hooks,
+                state,
+            });
+        }
+    }
+
+    /// Its file cannot be loaded as it stands.
+    fn refused(&mut self, instance: &Instance, labels: Labels, why: String) {
+        let outcome = Outcome::unknown(&instance.name, &labels.file, why);
+        self.not_loaded(instance, labels, Work::Faulty(Box::new(outcome)));
     }
 
     fn broken(&mut self, instance: &Instance, labels: Labels, failure: Failure) {
@@ -202,28 +274,20 @@ impl Suite {
         };
         let mut outcome = Outcome::unknown(&instance.name, &labels.file, message);
         outcome.traceback = traceback;
+        self.not_loaded(instance, labels, Work::Broken(Box::new(outcome)));
+    }
+
+    fn not_loaded(&mut self, instance: &Instance, labels: Labels, work: Work) {
         self.entries.push(Entry {
             name: instance.name.clone(),
             labels,
-            work: Work::Faulty(Box::new(outcome)),
+            options: CheckOptions::default(),
+            work,
         });
     }
 
-    fn refuse_unread(&self, sets: &BTreeMap<String, Written>) -> Result<(), String> {
-        for name in sets.keys() {
-            if !self.params.contains(name) {
-                let hint = match nearest(name, self.params.iter().map(String::as_str)) {
-                    Some(near) => format!("; did you mean `{near}`?"),
-                    None => "; `moonkeep check help PLUGIN` lists those of a plugin".to_owned(),
-                };
-                return Err(format!("no plugin has a parameter `{name}`{hint}"));
-            }
-        }
-        Ok(())
-    }
-
     /// A second check of the same name could not be told from the first: it becomes a fault.
-    fn refuse_doubles(&mut self) {
+    pub(super) fn refuse_doubles(&mut self) {
         let mut seen: BTreeMap<String, String> = BTreeMap::new();
         for entry in &mut self.entries {
             match seen.get(&entry.name) {
@@ -240,75 +304,24 @@ impl Suite {
             }
         }
     }
-
-    /// The entries that `words` choose, each once, in their order; no words: all.
-    ///
-    /// # Errors
-    /// A sentence about the first word that fits nothing, with the nearest that would.
-    pub fn select(&self, words: &[String]) -> Result<Vec<usize>, String> {
-        if words.is_empty() {
-            return Ok((0..self.entries.len()).collect());
-        }
-        let mut chosen = vec![false; self.entries.len()];
-        for word in words {
-            let mut found = false;
-            for (entry, chosen) in self.entries.iter().zip(&mut chosen) {
-                if entry.answers_to(word) {
-                    found = true;
-                    *chosen = true;
-                }
-            }
-            if !found {
-                return Err(self.nothing_for(word));
-            }
-        }
-        Ok((0..chosen.len()).filter(|at| chosen[*at]).collect())
-    }
-
-    fn nothing_for(&self, word: &str) -> String {
-        if let Some(inactive) = self.inactive.iter().find(|one| one.labels.answers_to(word)) {
-            return match inactive.missing.first() {
-                None => {
-                    format!("`{word}` is switched off in moonkeep.toml; set enabled = true there")
-                }
-                Some(first) => format!(
-                    "the plugin `{word}` needs {}; give it with --set {first}=..., or in moonkeep.toml below \
-                     [check.NAME] with plugin = \"{word}\"",
-                    inactive.missing.join(", ")
-                ),
-            };
-        }
-        let mut names: Vec<&str> = self
-            .entries
-            .iter()
-            .map(|entry| entry.name.as_str())
-            .collect();
-        for entry in &self.entries {
-            names.push(&entry.labels.instance);
-            names.push(&entry.labels.stem);
-            names.extend(entry.tags().iter().map(String::as_str));
-        }
-        for name in stock::names() {
-            names.push(name);
-        }
-        let hint = match nearest(word, names) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "`moonkeep check --list` shows what there is".to_owned(),
-        };
-        format!("there is no check, tag or file `{word}`; {hint}")
-    }
 }
 
 impl Entry {
     #[must_use]
     pub fn tags(&self) -> &[String] {
+        &self.options.tags
+    }
+
+    /// Why it cannot be made, if it cannot.
+    #[must_use]
+    pub fn fault(&self) -> Option<&Outcome> {
         match &self.work {
-            Work::Run(runnable) => &runnable.check.options.tags,
-            Work::Faulty(outcome) => &outcome.tags,
+            Work::Run(_) | Work::Hear => None,
+            Work::Faulty(outcome) | Work::Broken(outcome) => Some(outcome),
         }
     }
 
-    fn answers_to(&self, word: &str) -> bool {
+    pub(super) fn answers_to(&self, word: &str) -> bool {
         self.name == word
             || self.labels.answers_to(word)
             || self.tags().iter().any(|tag| tag == word)
@@ -328,7 +341,7 @@ impl Labels {
         }
     }
 
-    fn answers_to(&self, word: &str) -> bool {
+    pub(super) fn answers_to(&self, word: &str) -> bool {
         let is_file = looks_like_file(word)
             && self.path.is_some()
             && (self.file == word || std::fs::canonicalize(word).ok() == self.path);
@@ -336,29 +349,31 @@ impl Labels {
     }
 }
 
-impl Section {
-    /// What the section says about running; a section named after one check of several concerns that one.
-    fn apply(&self, check: &mut Check, instance: &Instance) {
-        if self.name != instance.name && self.name != check.name {
-            return;
+/// What keeps a check from being what it says, if anything.
+fn lack(name: &str, options: &CheckOptions, work: &Work) -> Option<String> {
+    if name.len() > limits::CHECK_NAME_BYTES {
+        return Some(format!(
+            "its name is longer than {} bytes; shorten that of its section or its own",
+            limits::CHECK_NAME_BYTES
+        ));
+    }
+    match work {
+        Work::Hear if options.every.is_none() => Some(format!(
+            "the heartbeat does not say how often it is expected; write heartbeat(\"{name}\", {{ every = \"1d\" }})"
+        )),
+        Work::Run(_) if options.grace.is_some() => {
+            Some("grace is for heartbeats, and this check is run; remove it".to_owned())
         }
-        let options = &mut check.options;
-        options.every = self.every.or(options.every);
-        options.timeout = self.timeout.or(options.timeout);
-        for tag in &self.tags {
-            if !options.tags.contains(tag) {
-                options.tags.push(tag.clone());
-            }
-        }
+        Work::Hear | Work::Run(_) | Work::Faulty(_) | Work::Broken(_) => None,
     }
 }
 
 fn unread(instance: &Instance, key: &str, params: &[Declared]) -> String {
-    let own = ["plugin", "enabled", "every", "timeout", "tags"];
     let known: Vec<&str> = params
         .iter()
         .map(|param| param.name.as_str())
-        .chain(own)
+        .chain(["plugin", "enabled"])
+        .chain(options::KEYS.iter().copied())
         .collect();
     let hint = match nearest(key, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
@@ -390,62 +405,4 @@ fn add_named(catalogue: &mut Catalogue, home: &Home, words: &[String]) -> Result
         }
     }
     Ok(())
-}
-
-/// Loads plugins side by side; the results are in the order of the instances.
-async fn load_all(
-    home: &Home,
-    instances: &[Instance],
-    sets: &BTreeMap<String, Written>,
-) -> Vec<Result<Plugin, Failure>> {
-    let mut tasks = JoinSet::new();
-    for (at, instance) in instances.iter().enumerate() {
-        let (root, instance) = (home.root().to_owned(), instance.clone());
-        let mut written = instance.written();
-        written.extend(sets.clone());
-        tasks.spawn_local(async move {
-            let plugin = plugin::load(&root, &instance.source, &instance.shown, written).await;
-            (at, plugin)
-        });
-    }
-    let mut loaded: BTreeMap<usize, Result<Plugin, Failure>> = BTreeMap::new();
-    while let Some(joined) = tasks.join_next().await {
-        match joined {
-            Ok((at, plugin)) => {
-                loaded.insert(at, plugin);
-            }
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
-    }
-    loaded.into_values().collect()
-}
-
-/// A section without a plugin may be named after a check: its parameters are then those of that check's plugin.
-/// Says which instances have to be loaded anew.
-fn adopt(catalogue: &mut Catalogue, loaded: &[Result<Plugin, Failure>]) -> Vec<usize> {
-    let mut changed = Vec::new();
-    let stems = catalogue.stems();
-    for section in std::mem::take(&mut catalogue.loose) {
-        let declares = |plugin: &Result<Plugin, Failure>| {
-            plugin
-                .as_ref()
-                .is_ok_and(|plugin| plugin.checks.iter().any(|check| check.name == section.name))
-        };
-        match loaded.iter().position(declares) {
-            Some(at) => {
-                catalogue.instances[at].sections.push(section);
-                if !changed.contains(&at) {
-                    changed.push(at);
-                }
-            }
-            None => {
-                let message = no_plugin(&section.name, &section.name, &stems);
-                catalogue.faults.push(super::catalogue::Fault {
-                    name: section.name,
-                    message,
-                });
-            }
-        }
-    }
-    changed
 }

@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::perfdata::Measure;
 use super::state::State;
+use crate::limits;
 
-/// What one run of one check gave. Its JSON form is the contract of `check -f json`.
+/// What one run of one check gave, also as a plugin worker tells the daemon. What `check -f json` shows of it is said in
+/// `check::json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     pub name: String,
@@ -18,17 +20,27 @@ pub struct Outcome {
     /// The plugin's file, relative to the home where it lies in it; `stock/NAME.lua` for what the binary brings.
     pub file: String,
     /// The Lua traceback of a bug; shown with `-v` only.
-    #[serde(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceback: Option<String>,
     /// Later lines of an existing monitoring plugin's output; shown with `-v` only.
-    #[serde(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<String>,
-    /// What it printed.
+    /// What it printed. Goes to a log or beside a report, never into it.
     #[serde(skip)]
     pub said: Vec<String>,
 }
 
 impl Outcome {
+    /// Cuts what has no bound of its own, so that it crosses to the daemon in one line.
+    pub fn shorten(&mut self) {
+        for text in [&mut self.traceback, &mut self.details]
+            .into_iter()
+            .flatten()
+        {
+            cut(text);
+        }
+    }
+
     /// What a check that could not even be made gives.
     #[must_use]
     pub fn unknown(name: &str, file: &str, message: String) -> Self {
@@ -44,6 +56,15 @@ impl Outcome {
             details: None,
             said: Vec::new(),
         }
+    }
+}
+
+/// Cuts a text to [`limits::CHECK_OUTPUT_BYTES`], and marks that.
+pub fn cut(text: &mut String) {
+    if text.len() > limits::CHECK_OUTPUT_BYTES {
+        let end = text.floor_char_boundary(limits::CHECK_OUTPUT_BYTES);
+        text.truncate(end);
+        text.push_str(" [...]");
     }
 }
 

@@ -6,9 +6,10 @@
 //! -- ///
 //! ```
 
-use super::Settings;
 use super::document::{self, Fault};
 use super::keys;
+use super::{SandboxMode, Settings};
+use crate::limits;
 
 /// What the file is written in, which decides how a comment begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,68 @@ pub fn apply(bytes: &[u8], language: Language, settings: &mut Settings) -> Resul
     let entries = document::parse(&block.toml, block.first_line)?;
     keys::apply(&entries, settings)
 }
+
+/// Applies the header of a plugin. One that allows anything is confined to what it allows, unless it says otherwise;
+/// one that does not is the operator's own code, and looks at everything.
+///
+/// # Errors
+/// As [`apply`]; also for a key that concerns scripts only.
+pub fn apply_to_plugin(bytes: &[u8], settings: &mut Settings) -> Result<(), Fault> {
+    let entries = match find(bytes, Language::Lua)? {
+        Some(block) => document::parse(&block.toml, block.first_line)?,
+        None => Vec::new(),
+    };
+    for entry in &entries {
+        if !OF_PLUGINS
+            .iter()
+            .any(|key| key.split('.').next() == entry.key.split('.').next())
+        {
+            return Err(Fault::new(
+                entry.line,
+                format!(
+                    "the key {:?} is none of a plugin's header, which takes {}{}",
+                    entry.key,
+                    OF_PLUGINS.join(", "),
+                    if keys::OF_CHECKS.contains(&entry.key.as_str()) {
+                        "; give it to check(), or in moonkeep.toml to [check.NAME]"
+                    } else {
+                        ""
+                    }
+                ),
+            ));
+        }
+    }
+    settings.concurrency = limits::PLUGIN_CONCURRENCY;
+    keys::apply(&entries, settings)?;
+    let allows = entries
+        .iter()
+        .any(|entry| entry.key.split('.').next() == Some("allow"));
+    settings.sandbox.get_or_insert(if allows {
+        SandboxMode::On
+    } else {
+        SandboxMode::Off
+    });
+    Ok(())
+}
+
+/// What a plugin's header may hold.
+const OF_PLUGINS: &[&str] = &[
+    "allow.read",
+    "allow.write",
+    "allow.net",
+    "allow.unix",
+    "allow.run",
+    "allow.env",
+    "allow_control",
+    "sandbox",
+    "limits.memory",
+    "limits.cpu",
+    "limits.files",
+    "concurrency",
+    "env",
+    "ready_timeout",
+    "stop_timeout",
+];
 
 /// The block's TOML, and the line of the file where it begins.
 #[derive(Debug, PartialEq, Eq)]
@@ -179,6 +242,57 @@ mod tests {
             code.expect_err("code in it")
                 .starts_with("line 3: the header that begins in line 1")
         );
+    }
+
+    fn plugin(text: &str) -> Result<Settings, String> {
+        let mut settings = Settings::default();
+        apply_to_plugin(text.as_bytes(), &mut settings).map_err(|fault| fault.to_string())?;
+        Ok(settings)
+    }
+
+    #[test]
+    fn a_plugin_that_allows_anything_is_confined_to_that() {
+        let header = |body: &str| plugin(&format!("-- /// moonkeep\n{body}-- ///\n"));
+        for (body, mode) in [
+            ("", SandboxMode::Off),
+            ("-- limits.files = 64\n", SandboxMode::Off),
+            ("-- allow.net = []\n", SandboxMode::On),
+            ("-- [allow]\n-- run = [\"sh\"]\n", SandboxMode::On),
+            ("-- sandbox = \"on\"\n", SandboxMode::On),
+            (
+                "-- sandbox = \"required\"\n-- allow.read = [\"/etc\"]\n",
+                SandboxMode::Required,
+            ),
+            (
+                "-- sandbox = \"off\"\n-- allow.read = [\"/etc\"]\n",
+                SandboxMode::Off,
+            ),
+        ] {
+            assert_eq!(
+                header(body).map(|settings| settings.sandbox),
+                Ok(Some(mode)),
+                "{body}"
+            );
+        }
+        assert_eq!(
+            plugin("").map(|settings| settings.sandbox),
+            Ok(Some(SandboxMode::Off))
+        );
+    }
+
+    #[test]
+    fn what_concerns_scripts_or_checks_is_no_key_of_a_plugins_header() {
+        let error =
+            |key: &str| plugin(&format!("-- /// moonkeep\n-- {key}\n-- ///\n")).expect_err(key);
+        assert!(
+            error("queue = 5")
+                .starts_with("line 2: the key \"queue\" is none of a plugin's header")
+        );
+        assert!(error("every = \"10s\"").ends_with("[check.NAME]"));
+        assert!(error("limits.memry = 5").contains("did you mean \"limits.memory\"?"));
+        for key in OF_PLUGINS {
+            assert!(keys::KEYS.iter().any(|row| row.name == *key), "{key}");
+        }
     }
 
     proptest! {

@@ -41,6 +41,21 @@ const LATER: &[(&str, &str)] = &[
     ),
 ];
 
+/// What is said of a check, not of the file that declares it.
+pub(super) const OF_CHECKS: &[&str] = &[
+    "every",
+    "retry_every",
+    "cron",
+    "timeout",
+    "rise",
+    "fall",
+    "jitter",
+    "grace",
+    "tags",
+    "needs",
+    "enabled",
+];
+
 const MOMENT: Duration = Duration::from_millis(1);
 
 /// In the order of the reference page.

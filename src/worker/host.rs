@@ -1,7 +1,4 @@
-//! The Lua worker's main loop: reads many lines, starts what they ask for, writes many lines.
-//!
-//! One task reads and writes; handlers, timers and the script's top level are tasks beside it. It answers the
-//! daemon's heartbeats itself, so a pong means that the loop turns.
+//! A script in its worker: its handlers, timers and top level, as tasks beside the loop of [`super::turn`].
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -13,37 +10,26 @@ use std::time::{Duration, Instant};
 
 use mlua::{MultiValue, Value};
 
-use super::INTERNAL;
 use super::memory::Memory;
-use super::pipes::{Input, Pipes};
-use super::records::{self, Records};
-use super::sandbox::{self, Confined};
-use super::serving::Serving;
+use super::pipes::Pipes;
+use super::records::Records;
+use super::sandbox::Confined;
 use super::stage::{Stage, Top};
+use super::turn::{Desk, Guest, Turn};
 use crate::limits;
 use crate::lua::errors::Failure;
 use crate::lua::host::{Host, Surroundings};
 use crate::lua::state::{Bounds, Run, State, new_state};
 use crate::lua::{Context as ScriptContext, events, json, log};
-use crate::proto::codec::{self, FromDaemon, Piece};
+use crate::proto::codec::{self, Piece};
+use crate::proto::ids::RequestId;
 use crate::proto::messages::{Dispatch, Encoding, Notice, Setup, ToWorker};
 
-struct Worker {
-    host: Rc<Host>,
+struct Script {
     state: State,
-    serving: Rc<Serving>,
-    records: Rc<Records>,
-    /// Requests to be recorded together, before any of them begins.
-    waiting: Vec<Dispatch>,
     top: Rc<RefCell<Top>>,
-    stage: Stage,
     /// Held by every `on_shutdown` function that runs.
     closing: Rc<()>,
-    /// The daemon's pipe has ended.
-    orphaned: bool,
-    /// Resource limits are in force.
-    confined: bool,
-    memory: Memory,
 }
 
 /// Runs the script until it ends or is told to; gives the exit code.
@@ -66,20 +52,13 @@ pub(super) async fn run(
         setup.content.as_deref(),
         &setup.args,
     );
-    let worker = Worker {
-        host,
+    let desk = Desk::new(host, records, confined.grants.is_confined(), memory);
+    let script = Script {
         state,
-        serving: Rc::new(Serving::new(Rc::clone(records))),
-        records: Rc::clone(records),
-        waiting: Vec::new(),
         top,
-        stage: Stage::Loading,
         closing: Rc::new(()),
-        orphaned: false,
-        confined: confined.grants.is_confined(),
-        memory,
     };
-    Ok(worker.turn(pipes).await)
+    Ok(Turn::new(desk, script).run(pipes).await)
 }
 
 fn make_state(setup: &Setup, host: &Rc<Host>) -> anyhow::Result<State> {
@@ -165,240 +144,49 @@ impl Top {
     }
 }
 
-impl Worker {
-    async fn turn(mut self, mut pipes: Pipes) -> u8 {
-        loop {
-            self.settle();
-            // An end is in the record before a byte of it leaves.
-            self.records.flush(&self.host.outbox);
-            pipes.send(&self.host.outbox);
-            if let Some(code) = self.over() {
-                self.records.flush(&self.host.outbox);
-                pipes.flush(&self.host.outbox).await;
-                return code;
-            }
-            let until = self.stage.deadline();
-            let reading = !self.host.outbox.is_full() && !self.orphaned;
-            tokio::select! {
-                // Only waits are dropped here; lines are taken in the arms' bodies, without waiting.
-                _ = pipes.readable(), if reading => self.read(&mut pipes),
-                _ = pipes.writable(), if pipes.is_stuck() => {}
-                () = self.host.outbox.filled(), if !pipes.is_stuck() => {}
-                () = self.host.bell.notified() => {}
-                () = sleep_until(until) => {}
-            }
-        }
+impl Guest for Script {
+    fn begin(&self, desk: &Desk, dispatch: Dispatch) {
+        desk.serving.request(&desk.host, &self.state, dispatch);
     }
 
-    fn read(&mut self, pipes: &mut Pipes) {
-        let input = pipes.take(|line| self.line(line));
-        self.begin_waiting();
-        if input == Input::End {
-            self.orphaned = true;
-            self.host.forsake();
-            self.leave(limits::ORPHAN_GRACE, 0);
-        }
-    }
-
-    fn line(&mut self, line: &[u8]) {
-        match codec::decode_daemon(line) {
-            Ok(FromDaemon::Message(ToWorker::Request(dispatch))) => self.waiting.push(dispatch),
-            Ok(FromDaemon::Message(message)) => {
-                self.begin_waiting();
-                self.message(message);
-            }
-            Ok(FromDaemon::Answer { encoding, id, line }) => match id {
-                Some(id) if encoding == Encoding::Json && Host::is_own(id.as_str()) => {
-                    if let Ok(Piece::Answer(answer)) = codec::decode_answer(line) {
-                        self.host.answered(id.as_str(), answer.body);
-                    }
+    fn answer(&self, desk: &Desk, encoding: Encoding, id: Option<&RequestId>, line: &[u8]) {
+        match id {
+            Some(id) if encoding == Encoding::Json && Host::is_own(id.as_str()) => {
+                if let Ok(Piece::Answer(answer)) = codec::decode_answer(line) {
+                    desk.host.answered(id.as_str(), answer.body);
                 }
-                Some(_) | None => self.host.inbox.push_line(line),
-            },
-            Err(why) => log::line("error", &format!("moonkeep: {why}")),
-        }
-    }
-
-    /// Starts what was read, once it is written down that it begins.
-    fn begin_waiting(&mut self) {
-        let recorded = self.records.begin(&self.waiting);
-        for dispatch in self.waiting.drain(..) {
-            match &recorded {
-                Err(refusal) if records::key(&dispatch).is_some() => {
-                    self.serving.refuse(&self.host, &dispatch, refusal.clone());
-                }
-                Ok(()) | Err(_) => self.serving.request(&self.host, &self.state, dispatch),
             }
+            Some(_) | None => desk.host.inbox.push_line(line),
         }
     }
 
-    fn message(&mut self, message: ToWorker) {
+    fn hear(&self, desk: &Desk, message: &ToWorker) {
         match message {
-            ToWorker::Cancel { ticket } => self.serving.cancel(ticket),
-            ToWorker::Ping { beat, settled } => self.pong(beat, settled),
             ToWorker::Event { event, data, from } => {
-                events::deliver(
-                    &self.host,
-                    &self.state,
-                    &event,
-                    data.as_ref(),
-                    from.as_ref(),
-                );
+                let (data, from) = (data.as_ref(), from.as_ref());
+                events::deliver(&desk.host, &self.state, event, data, from);
             }
-            ToWorker::Handover => self.hand_over(),
-            ToWorker::Shutdown { grace } => {
-                self.host.inbox.push_line(b"shutdown");
-                self.leave(grace, 0);
-            }
-            // Requests wait for each other. A second setup, or an answer that is not one: the daemon sends neither.
-            ToWorker::Request(_) | ToWorker::Setup(_) | ToWorker::Answer(_) => {}
+            ToWorker::Shutdown { .. } => desk.host.inbox.push_line(b"shutdown"),
+            ToWorker::Setup(_)
+            | ToWorker::Request(_)
+            | ToWorker::Cancel { .. }
+            | ToWorker::Ping { .. }
+            | ToWorker::Handover
+            | ToWorker::Answer(_) => {}
         }
     }
 
-    fn pong(&self, beat: u64, settled: Option<u64>) {
-        self.records.settle(beat, settled);
-        if self.confined {
-            sandbox::renew_cpu();
-        }
-        self.notice(&Notice::Pong {
-            beat,
-            memory_bytes: self.memory.resident(),
-        });
-    }
-
-    fn notice(&self, notice: &Notice) {
-        self.host
-            .outbox
-            .push(|out| codec::encode_notice(notice, out));
-    }
-
-    /// Tells the daemon what has changed since the last look.
-    fn settle(&mut self) {
-        if let Some(files) = self.state.newly_loaded() {
-            self.notice(&Notice::Loaded { files });
-        }
-        self.look_at_top();
-        let registry = &self.host.registry;
-        if self.stage == Stage::Serving && registry.handlers_changed.replace(false) {
-            self.notice(&Notice::Handlers {
-                handlers: self.host.handlers(),
-                handover: registry.on_handover.borrow().is_some(),
-            });
-        }
-        if registry.subscriptions_changed.replace(false) {
-            self.notice(&Notice::Listen {
-                patterns: events::patterns(registry),
-            });
-        }
-        if self.stage == Stage::Serving && self.has_nothing_to_do() {
-            self.leave(limits::STOP_TIMEOUT, 0);
-        }
-    }
-
-    fn look_at_top(&mut self) {
-        let top = self.top.borrow().clone();
-        match top {
-            Top::Failed(failure) => self.failed(failure),
-            Top::Outdated => self.outdated(),
-            Top::Returned if self.stage == Stage::Loading => self.ready(),
-            Top::Running if self.stage == Stage::Loading && self.host.has_talked() => self.ready(),
-            Top::Running | Top::Returned => {}
-        }
-    }
-
-    fn ready(&mut self) {
-        let registry = &self.host.registry;
-        registry.handlers_changed.set(false);
-        self.stage = Stage::Serving;
-        self.notice(&Notice::Ready {
-            handlers: Some(self.host.handlers()),
-            handover: registry.on_handover.borrow().is_some(),
-            memory_bytes: self.memory.resident(),
-        });
-    }
-
-    /// The top level raised an error: the script cannot go on.
-    fn failed(&mut self, failure: Failure) {
-        *self.top.borrow_mut() = Top::Returned;
-        log::line("error", &failure.to_string());
-        let refusal = failure.refusal("the script");
-        self.notice(&Notice::Failed { refusal });
-        self.stage.leave(Instant::now(), Duration::ZERO, 1);
-    }
-
-    /// The file is not what the daemon saw: nothing of it has run, or will.
-    fn outdated(&mut self) {
-        *self.top.borrow_mut() = Top::Returned;
-        self.notice(&Notice::Outdated);
-        self.stage.leave(Instant::now(), Duration::ZERO, 1);
-    }
-
-    fn has_nothing_to_do(&self) -> bool {
-        let registry = &self.host.registry;
-        registry.handlers.borrow().is_empty()
-            && registry.subscriptions.borrow().is_empty()
-            && !self.host.is_busy()
-            && self.serving.is_idle()
-    }
-
-    /// Begins to leave: no more input for the script, its `on_shutdown` functions run.
-    fn leave(&mut self, grace: Duration, code: u8) {
-        if !self.stage.leave(Instant::now(), grace, code) {
-            return;
-        }
-        self.host.inbox.end();
-        for function in self.host.registry.on_shutdown.take() {
-            let Some(run) = self.host.run(&function, (), Some(Instant::now() + grace)) else {
-                continue;
-            };
-            let closing = Rc::clone(&self.closing);
-            self.host.start(async move {
-                if let Err(failure) = run.await {
-                    log::failure("moonkeep.on_shutdown", &failure);
-                }
-                drop(closing);
-            });
-        }
-    }
-
-    /// The exit code, once nothing is left to wait for.
-    fn over(&self) -> Option<u8> {
-        if self.host.reap() {
-            return Some(INTERNAL);
-        }
-        if let Some(code) = self.host.leaving() {
-            self.serving.abandon(
-                &self.host,
-                "the script left with os.exit while the request ran; it may have had an effect",
-            );
-            return Some(u8::try_from(code).unwrap_or(1));
-        }
-        let Stage::Leaving { until, code } = self.stage else {
-            return None;
-        };
-        if Instant::now() >= until {
-            self.serving.abandon(
-                &self.host,
-                "the worker had to leave before the request was done; it may have had an effect",
-            );
-            return Some(code);
-        }
-        let top_runs = matches!(*self.top.borrow(), Top::Running);
-        let closing = Rc::strong_count(&self.closing) > 1;
-        (!top_runs && !closing && self.serving.is_idle()).then_some(code)
-    }
-
-    fn hand_over(&self) {
-        let function = self.host.registry.on_handover.borrow().clone();
+    fn hand_over(&self, desk: &Desk) {
+        let function = desk.host.registry.on_handover.borrow().clone();
         let run = function.and_then(|function| {
             let deadline = Instant::now() + limits::HANDOVER_TIMEOUT;
-            self.host.run(&function, (), Some(deadline))
+            desk.host.run(&function, (), Some(deadline))
         });
         let Some(run) = run else {
-            return self.notice(&Notice::Handover { state: None });
+            return desk.notice(&Notice::Handover { state: None });
         };
-        let (host, lua) = (Rc::clone(&self.host), self.state.lua().clone());
-        self.host.start(async move {
+        let (host, lua) = (Rc::clone(&desk.host), self.state.lua().clone());
+        desk.host.start(async move {
             let state = match run.await {
                 Ok(values) => handed(&lua, values.front().unwrap_or(&Value::Nil)),
                 Err(failure) => Err(failure.to_string()),
@@ -416,6 +204,92 @@ impl Worker {
                 .push(|out| codec::encode_notice(&Notice::Handover { state }, out));
         });
     }
+
+    fn settle(&mut self, desk: &mut Desk) {
+        if let Some(files) = self.state.newly_loaded() {
+            desk.notice(&Notice::Loaded { files });
+        }
+        self.look_at_top(desk);
+        let registry = &desk.host.registry;
+        if desk.stage == Stage::Serving && registry.handlers_changed.replace(false) {
+            desk.notice(&Notice::Handlers {
+                handlers: desk.host.handlers(),
+                handover: registry.on_handover.borrow().is_some(),
+            });
+        }
+        if registry.subscriptions_changed.replace(false) {
+            desk.notice(&Notice::Listen {
+                patterns: events::patterns(registry),
+            });
+        }
+        if desk.stage == Stage::Serving && has_nothing_to_do(desk) {
+            desk.stage.leave(Instant::now(), limits::STOP_TIMEOUT, 0);
+            self.leave(desk, limits::STOP_TIMEOUT);
+        }
+    }
+
+    /// Its `on_shutdown` functions run.
+    fn leave(&self, desk: &Desk, grace: Duration) {
+        desk.host.inbox.end();
+        for function in desk.host.registry.on_shutdown.take() {
+            let Some(run) = desk.host.run(&function, (), Some(Instant::now() + grace)) else {
+                continue;
+            };
+            let closing = Rc::clone(&self.closing);
+            desk.host.start(async move {
+                if let Err(failure) = run.await {
+                    log::failure("moonkeep.on_shutdown", &failure);
+                }
+                drop(closing);
+            });
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        let top_runs = matches!(*self.top.borrow(), Top::Running);
+        let closing = Rc::strong_count(&self.closing) > 1;
+        !top_runs && !closing
+    }
+}
+
+impl Script {
+    fn look_at_top(&mut self, desk: &mut Desk) {
+        let top = self.top.borrow().clone();
+        match top {
+            Top::Failed(failure) => {
+                *self.top.borrow_mut() = Top::Returned;
+                // The script cannot go on.
+                log::line("error", &failure.to_string());
+                desk.failed(failure.refusal("the script"));
+            }
+            Top::Outdated => {
+                *self.top.borrow_mut() = Top::Returned;
+                desk.outdated();
+            }
+            Top::Returned if desk.stage == Stage::Loading => ready(desk),
+            Top::Running if desk.stage == Stage::Loading && desk.host.has_talked() => ready(desk),
+            Top::Running | Top::Returned => {}
+        }
+    }
+}
+
+fn ready(desk: &mut Desk) {
+    let registry = &desk.host.registry;
+    registry.handlers_changed.set(false);
+    desk.stage = Stage::Serving;
+    desk.notice(&Notice::Ready {
+        handlers: Some(desk.host.handlers()),
+        handover: registry.on_handover.borrow().is_some(),
+        memory_bytes: desk.memory.resident(),
+    });
+}
+
+fn has_nothing_to_do(desk: &Desk) -> bool {
+    let registry = &desk.host.registry;
+    registry.handlers.borrow().is_empty()
+        && registry.subscriptions.borrow().is_empty()
+        && !desk.host.is_busy()
+        && desk.serving.is_idle()
 }
 
 fn handed(lua: &mlua::Lua, value: &Value) -> Result<Option<crate::proto::messages::Json>, String> {
@@ -431,11 +305,4 @@ fn handed(lua: &mlua::Lua, value: &Value) -> Result<Option<crate::proto::message
         ));
     }
     Ok(Some(state))
-}
-
-async fn sleep_until(until: Option<Instant>) {
-    match until {
-        Some(until) => tokio::time::sleep_until(until.into()).await,
-        None => std::future::pending().await,
-    }
 }

@@ -1,4 +1,4 @@
-//! `moonkeep worker`: hosts one Lua state, or one executable.
+//! `moonkeep worker`: hosts one script in its Lua state, the plugins of a worker, or one executable.
 //!
 //! argv is `moonkeep worker NAME [--exec]`; the first line on standard input is the setup. Standard output is the
 //! daemon's: it is moved to a private descriptor at once, and descriptor 1 becomes the log, as 2 is.
@@ -23,10 +23,12 @@ mod host;
 mod memory;
 mod orphan;
 mod pipes;
+mod plugins;
 mod records;
 mod sandbox;
 mod serving;
 mod stage;
+mod turn;
 mod user;
 
 use memory::Memory;
@@ -138,6 +140,8 @@ async fn serve(
 ) -> anyhow::Result<u8> {
     if setup.exec {
         exec::run(setup, pipes, records, confined).await
+    } else if !setup.plugins.is_empty() {
+        plugins::run(setup, pipes, records, confined, memory).await
     } else {
         host::run(setup, pipes, records, confined, memory).await
     }

@@ -87,22 +87,44 @@ impl Serving {
         if let Poll::Ready(result) = Pin::new(&mut run).poll(&mut nobody) {
             return self.finish(host, state, asked, &what, result);
         }
+        let state = state.clone();
+        self.follow(host, asked, run, move |serving, host, result| {
+            serving.finish(host, &state, asked, &what, result);
+        });
+    }
+
+    /// Starts work that is no handler of a script, and ends its ticket with what comes out.
+    pub(super) fn work(
+        self: &Rc<Self>,
+        host: &Rc<Host>,
+        dispatch: &Dispatch,
+        work: impl Future<Output = Body> + 'static,
+    ) {
+        let asked = Asked {
+            ticket: dispatch.ticket,
+            key: records::key(dispatch),
+        };
+        self.follow(host, asked, work, move |serving, host, body| {
+            serving.end(host, asked, &body);
+        });
+    }
+
+    /// Lets work run to its end, or until it is stopped: dropping it is what stopping means.
+    fn follow<T>(
+        self: &Rc<Self>,
+        host: &Rc<Host>,
+        asked: Asked,
+        work: impl Future<Output = T> + 'static,
+        end: impl FnOnce(&Self, &Host, T) + 'static,
+    ) {
         let (stop, stopped) = oneshot::channel();
         self.running.borrow_mut().insert(asked.ticket, stop);
-        let (serving, state, outer) = (Rc::clone(self), state.clone(), Rc::clone(host));
+        let (serving, outer) = (Rc::clone(self), Rc::clone(host));
         host.start(async move {
-            let result = tokio::select! {
-                // Both arms may be dropped: stopping a run is what dropping it means.
-                biased;
-                result = &mut run => Some(result),
-                Ok(()) = stopped => {
-                    drop(run);
-                    None
-                }
-            };
+            let ended = until_stopped(work, stopped).await;
             serving.running.borrow_mut().remove(&asked.ticket);
-            match result {
-                Some(result) => serving.finish(&outer, &state, asked, &what, result),
+            match ended {
+                Some(ended) => end(&serving, &outer, ended),
                 None => serving.end(&outer, asked, &Body::Error(stopped_on_request())),
             }
         });
@@ -192,6 +214,18 @@ impl Serving {
             let refusal = Refusal::new(ErrorCode::OutcomeUnknown, why);
             self.end(host, asked, &Body::Error(refusal));
         }
+    }
+}
+
+async fn until_stopped<T>(
+    work: impl Future<Output = T>,
+    stopped: oneshot::Receiver<()>,
+) -> Option<T> {
+    tokio::select! {
+        // Both arms may be dropped: stopping a run is what dropping it means.
+        biased;
+        ended = work => Some(ended),
+        Ok(()) = stopped => None,
     }
 }
 

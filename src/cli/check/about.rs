@@ -2,7 +2,7 @@
 
 use crate::check;
 use crate::check::stock;
-use crate::check::suite::{Entry, Inactive, Request, Suite, Work};
+use crate::check::suite::{Entry, Inactive, Request, Suite};
 use crate::check::text::escaped;
 use crate::paths::Home;
 
@@ -82,10 +82,7 @@ fn row(name: &str, file: &str, tags: &str, remark: &str) -> Vec<Cell> {
 }
 
 fn fault(entry: &Entry) -> Option<&str> {
-    match &entry.work {
-        Work::Run(_) => None,
-        Work::Faulty(outcome) => Some(&outcome.message),
-    }
+    entry.fault().map(|outcome| outcome.message.as_str())
 }
 
 /// Plugins of the binary that no check comes from.

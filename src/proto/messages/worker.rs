@@ -325,7 +325,7 @@ pub enum Notice {
     Unrecorded,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LoadedFile {
     pub path: PathBuf,
     pub hash: String,
