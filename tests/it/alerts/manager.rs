@@ -37,12 +37,14 @@ impl Manager {
     /// What stands at `now`: `severity` by name, with `/flapping`.
     fn standing(&self, now: i64) -> Vec<String> {
         let stands = self.alerts.iter().filter(|(_, kept)| kept.ends > now);
-        stands
+        let mut found: Vec<String> = stands
             .map(|(labels, _)| {
                 let flapping = labels.get("flapping").map_or("", |_| "/flapping");
                 format!("{}{flapping}", labels["severity"])
             })
-            .collect()
+            .collect();
+        found.sort();
+        found
     }
 }
 
@@ -232,24 +234,24 @@ fn an_end_names_what_this_hook_was_told_and_nothing_else() {
     assert_eq!(severities("[\"critical\", \"unknown\"]"), ["critical"]);
 }
 
-fn sent(alert: Alert, page: Option<&str>) -> Request {
-    let home = Home::new();
+fn sent(home: &Home, alert: Alert, page: Option<&str>) -> Request {
     let server = Server::start(&[Answer::Status(200)]);
     // Behind a proxy it may have a folder of its own.
     let section = format!(
         "alertmanager = \"{}/am/\"\nheaders.Authorization = \"Bearer env:AM\"",
         server.address()
     );
-    let mut order = order(&home, hook(&section), alert);
+    let mut order = order(home, hook(&section), alert);
     order.page = page.map(str::to_owned);
-    let attempt = Attempt::start(&home, &order, &[("AM", "t0ken-am")]);
+    let attempt = Attempt::start(home, &order, &[("AM", "t0ken-am")]);
     assert_eq!(attempt.end(), (End::Delivered, String::new()));
     server.only_request()
 }
 
 #[test]
 fn the_request_says_all_that_is_known() {
-    let request = sent(problem(), Some("http://127.0.0.1:9620/"));
+    let home = Home::new();
+    let request = sent(&home, problem(), Some("http://127.0.0.1:9620/"));
     assert_eq!(request.line, "POST /am/api/v2/alerts HTTP/1.1");
     assert_eq!(request.header("authorization"), Some("Bearer t0ken-am"));
     let body = request.json();
@@ -272,7 +274,7 @@ fn the_request_says_all_that_is_known() {
     assert_eq!(alert["startsAt"], "2026-11-21T03:40:12.345Z");
     assert_eq!(alert["endsAt"], "2027-11-22T03:41:12.345Z");
     assert_eq!(alert["generatorURL"], "http://127.0.0.1:9620/");
-    let recovered = sent(recovery(), None).json();
+    let recovered = sent(&home, recovery(), None).json();
     assert_eq!(
         recovered[0]["labels"], *labels,
         "by these it is known again"
