@@ -40,6 +40,7 @@ fn delivery(id: u64) -> Box<Delivery> {
             plugin: None,
             from: None,
             to: State::Critical,
+            told: Vec::new(),
             message: "down".into(),
             measures: Vec::new(),
             tags: Vec::new(),
