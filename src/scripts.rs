@@ -13,6 +13,7 @@ use crate::options::header::{self, Language};
 use crate::options::{Config, Settings};
 use crate::paths::{Home, is_leftover};
 use crate::proto::ids::ScriptName;
+use crate::proto::messages::CheckSpec;
 use crate::trust;
 
 /// One entry of `scripts/` as it stands now.
@@ -30,6 +31,8 @@ pub enum Found {
         name: ScriptName,
         path: PathBuf,
         error: String,
+        /// A plugin's: what stands in the place of its checks, if it has none.
+        checks: Vec<CheckSpec>,
     },
 }
 
@@ -241,7 +244,12 @@ fn examine(
     };
     match examined {
         Ok(found) => found,
-        Err(error) => Found::Faulty { name, path, error },
+        Err(error) => Found::Faulty {
+            name,
+            path,
+            error,
+            checks: Vec::new(),
+        },
     }
 }
 
@@ -287,7 +295,7 @@ fn link_target_folder(path: &Path) -> Option<PathBuf> {
 }
 
 /// Different as soon as anything differs that a worker would notice.
-fn fingerprint(bytes: &[u8], spec: &ScriptSpec) -> String {
+pub(crate) fn fingerprint(bytes: &[u8], spec: &ScriptSpec) -> String {
     let spec = serde_json::to_vec(spec).expect("our own types serialize");
     let mut hasher = blake3::Hasher::new();
     hasher.update(&(spec.len() as u64).to_le_bytes());

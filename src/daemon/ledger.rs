@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::engine::alphabet::{ScriptChange, ScriptSpec};
 use crate::limits;
 use crate::proto::ids::ScriptName;
-use crate::proto::messages::LoadedFile;
+use crate::proto::messages::{CheckSpec, LoadedFile};
 use crate::scripts::{Found, Look};
 
 /// Hashes of files as they are now; `None`: there is no such file.
@@ -67,7 +67,12 @@ impl Ledger {
                     news.unsure = true;
                 }
                 Found::Script { spec, hash, .. } => self.script(spec, hash, contents, &mut news),
-                Found::Faulty { name, path, error } => self.faulty(name, path, error, &mut news),
+                Found::Faulty {
+                    name,
+                    path,
+                    error,
+                    checks,
+                } => self.faulty(name, path, error, checks, &mut news),
             }
         }
         self.missing(look, &mut news);
@@ -155,7 +160,14 @@ impl Ledger {
         });
     }
 
-    fn faulty(&mut self, name: &ScriptName, path: &Path, error: &str, news: &mut News) {
+    fn faulty(
+        &mut self,
+        name: &ScriptName,
+        path: &Path,
+        error: &str,
+        checks: &[CheckSpec],
+        news: &mut News,
+    ) {
         let told = Told::Faulty {
             error: error.to_owned(),
         };
@@ -174,6 +186,7 @@ impl Ledger {
                 name: name.clone(),
                 path: path.to_owned(),
                 error: error.to_owned(),
+                checks: checks.to_vec(),
             });
         }
     }
@@ -190,10 +203,18 @@ impl Ledger {
             }
             news.changes.push(ScriptChange::Removed {
                 name: name.clone(),
-                because: PathBuf::from("scripts").join(name.as_str()),
+                because: place_of(name),
             });
             false
         });
+    }
+}
+
+/// Where a file of that name was, for people.
+fn place_of(name: &ScriptName) -> PathBuf {
+    match name.as_str().strip_prefix('@') {
+        Some(stem) => PathBuf::from("plugins").join(stem),
+        None => PathBuf::from("scripts").join(name.as_str()),
     }
 }
 

@@ -14,7 +14,7 @@
 //! | [`deliveries`] | the processes that deliver alerts |
 //! | [`lane`], [`outbox`] | what waits for a peer |
 //! | [`bell`] | one task waits, others ring |
-//! | [`watch`], [`ledger`] | what changed in the home |
+//! | [`watch`], [`ledger`], [`plugins`] | what changed in the home; plugin workers among it |
 //! | [`clock`] | the time of day, for the checks |
 //! | [`checkbook`] | what is known of the checks, over restarts |
 //! | [`logs`] | the log files |
@@ -43,6 +43,7 @@ pub mod logs;
 mod origin;
 mod outbox;
 mod perform;
+mod plugins;
 mod session;
 mod signals;
 mod start;

@@ -24,7 +24,8 @@ use tokio::time::{Instant, timeout_at};
 use super::inbox::Inbox;
 use super::ledger::{Contents, Ledger, News};
 use super::logs::Logs;
-use crate::engine::alphabet::{Input, Level};
+use super::plugins::{self, Plugins};
+use crate::engine::alphabet::{Input, Level, Sections};
 use crate::limits;
 use crate::options::Config;
 use crate::options::http::Http;
@@ -36,7 +37,7 @@ use crate::scripts::{self, Look};
 /// Between two looks where the kernel gives us no events.
 const POLL_EVERY: Duration = Duration::from_secs(2);
 /// Entries of the home itself whose change concerns us.
-const OF_INTEREST: [&str; 3] = [CONFIG_FILE, "scripts", "lib"];
+const OF_INTEREST: [&str; 4] = [CONFIG_FILE, "scripts", "plugins", "lib"];
 
 /// What the core holds of the watch.
 #[derive(Clone, Debug)]
@@ -74,6 +75,9 @@ impl Watch {
 pub(super) struct Watchman {
     home: Home,
     config: Arc<Config>,
+    plugins: Arc<Plugins>,
+    /// What the engine was told of checks and alerts.
+    sections: Option<Sections>,
     watch: Watch,
     inbox: Rc<Inbox>,
     logs: Logs,
@@ -111,6 +115,8 @@ pub(super) fn start(
     let mut watchman = Watchman {
         home: home.clone(),
         config: Arc::default(),
+        plugins: Arc::default(),
+        sections: None,
         watch: watch.clone(),
         inbox: Rc::clone(inbox),
         logs: logs.clone(),
@@ -118,7 +124,9 @@ pub(super) fn start(
         http,
         told: 0,
     };
-    watchman.report(&scripts::look(home), &Contents::new());
+    let mut look = scripts::look(home);
+    watchman.plugins = plugins::add_to(&mut look, home, &watchman.plugins);
+    watchman.report(&look, &Contents::new());
     inbox.push(Input::Loaded);
     (watch, watchman, configured)
 }
@@ -162,20 +170,24 @@ impl Watchman {
     async fn look_until_sure(&mut self) {
         loop {
             let (home, config) = (self.home.clone(), Arc::clone(&self.config));
+            let before = Arc::clone(&self.plugins);
             let wanted = self.watch.wanted.get();
             let followed = self.watch.ledger.borrow().followed();
             let looked = tokio::task::spawn_blocking(move || {
                 let contents = followed.into_iter().map(|path| (hash_of(&path), path));
                 let contents: Contents = contents.map(|(hash, path)| (path, hash)).collect();
-                (scripts::look_again(&home, &config), contents)
+                let mut look = scripts::look_again(&home, &config);
+                let plugins = plugins::add_to(&mut look, &home, &before);
+                (look, plugins, contents)
             });
-            let Ok((look, contents)) = looked.await else {
+            let Ok((look, plugins, contents)) = looked.await else {
                 self.logs.note(
                     Level::Error,
                     "looking at the home failed; it is tried again with the next change",
                 );
                 return;
             };
+            self.plugins = plugins;
             let unsure = self.report(&look, &contents);
             if wanted > self.told {
                 self.told = wanted;
@@ -208,6 +220,11 @@ impl Watchman {
         }
         if let Some(fault) = configured {
             self.inbox.push(Input::Configured { fault });
+        }
+        if self.sections.as_ref() != Some(&self.plugins.sections) {
+            self.sections = Some(self.plugins.sections.clone());
+            let sections = Box::new(self.plugins.sections.clone());
+            self.inbox.push(Input::Sections(sections));
         }
         for change in changes {
             self.inbox.push(Input::Script(change));

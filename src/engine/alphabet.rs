@@ -14,7 +14,7 @@ use crate::monitor::view::{ChecksView, Facts};
 use crate::options::{Durability, Settings};
 use crate::proto::ids::{ClientId, DaemonId, ScriptName, SessionId, WorkerId};
 use crate::proto::messages::{
-    Answer, CheckDefaults, FromClient, FromWorker, Json, PluginInstance, ToWorker,
+    Answer, CheckDefaults, CheckSpec, FromClient, FromWorker, Json, PluginInstance, ToWorker,
 };
 
 /// What the engine is born with.
@@ -85,7 +85,18 @@ pub enum ScriptChange {
         name: ScriptName,
         path: PathBuf,
         error: String,
+        /// A plugin's: what stands in the place of its checks, if it has none.
+        #[serde(default)]
+        checks: Vec<CheckSpec>,
     },
+}
+
+/// What `moonkeep.toml` says about checks and alerts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sections {
+    pub configured: monitor::Configured,
+    /// As its `faults`, but only if no plugin turns out to have a check of that name.
+    pub unclaimed: Vec<(String, String)>,
 }
 
 /// How a worker ended.
@@ -185,7 +196,9 @@ pub enum Input {
     Configured {
         fault: Option<String>,
     },
-    /// What the monitor has to know of the world: what was kept, the clock, the configuration, ends of deliveries.
+    /// What `moonkeep.toml` says about checks and alerts, at the start and when it has changed.
+    Sections(Box<Sections>),
+    /// What the monitor has to know of the world: what was kept, the clock, ends of deliveries.
     Monitor(monitor::Input),
     /// So many of all `Keep`s that were wanted survive the daemon now, or could not be written down for the time being.
     Kept {

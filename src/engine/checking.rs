@@ -4,12 +4,12 @@
 //! reloads and kills are the engine's as ever. It has no id that the journal would know. What the monitor is told is
 //! collected in a step and handed in before the step ends. Never decides about a check: the monitor does.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
-use super::alphabet::{Effect, Level, Moment, Peer};
+use super::alphabet::{Effect, Level, Moment, Peer, Sections};
 use super::asking::{Ask, Asker, Manner};
 use super::calls::Asked;
 use super::generation::Worker;
@@ -19,7 +19,8 @@ use super::timers::Timer;
 use crate::limits;
 use crate::monitor::Monitor;
 use crate::monitor::alphabet::{
-    self as monitor, CheckAsk, Delivery, DeliveryId, Input, RunFault, RunId, Undelivered,
+    self as monitor, CheckAsk, Configured, Delivery, DeliveryId, Input, RunFault, RunId,
+    Undelivered,
 };
 use crate::monitor::result::Outcome;
 use crate::monitor::state::State as Health;
@@ -63,8 +64,11 @@ pub(super) struct Checking {
     /// Commands of clients that the monitor answers.
     pub(super) asks: FastMap<CheckAsk, Ask>,
     pub(super) next_ask: u64,
-    /// Plugins whose workers have said what checks they have.
-    pub(super) declared: BTreeSet<ScriptName>,
+    /// Plugins whose workers have said what checks they have, and the names of these.
+    pub(super) declared: BTreeMap<ScriptName, BTreeSet<Box<str>>>,
+    pub(super) sections: Sections,
+    /// What the monitor was told of them.
+    pub(super) configured: Option<Configured>,
 }
 
 /// What is to be written down, and what nobody may hear of before it is: a daemon that is killed must not have told
@@ -90,7 +94,9 @@ impl Checking {
             keeping: Keeping::default(),
             asks: FastMap::default(),
             next_ask: 1,
-            declared: BTreeSet::new(),
+            declared: BTreeMap::new(),
+            sections: Sections::default(),
+            configured: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Plugins and their checks as the engine sees them: what is declared, withdrawn, asked by clients, shown.
 
-use super::alphabet::{Level, Peer};
+use super::alphabet::{Level, Peer, Sections};
 use super::asking::{Ask, Manner, What};
 use super::commands::ok;
 use super::scripts::Script;
@@ -42,17 +42,19 @@ impl Engine {
             return;
         };
         let checks = std::mem::take(&mut worker.checks);
-        self.checking.declared.insert(id.script.clone());
+        let names = checks.iter().map(|check| check.name.clone()).collect();
+        self.checking.declared.insert(id.script.clone(), names);
         self.tell_monitor(Input::Declared {
             plugin: id.script.clone(),
             checks,
         });
+        self.configure_checks();
     }
 
     /// A plugin that has never served cannot be started: that is shown in the place of its checks. Once it has, its
     /// checks stay, and say at their next run what is wrong.
     pub(super) fn plugin_fails(&mut self, name: &ScriptName) {
-        if !name.is_plugin() || self.checking.declared.contains(name) {
+        if !name.is_plugin() || self.checking.declared.contains_key(name) {
             return;
         }
         let Some(script) = self.scripts.get(name) else {
@@ -63,6 +65,38 @@ impl Engine {
             plugin: name.clone(),
             checks,
         });
+        self.configure_checks();
+    }
+
+    pub(super) fn sections_changed(&mut self, sections: Sections) {
+        self.checking.sections = sections;
+        self.configure_checks();
+    }
+
+    /// Tells the monitor what is configured, if that is news. That nobody has a check which a section is about is
+    /// known only when every plugin has said which it has.
+    pub(super) fn configure_checks(&mut self) {
+        let has_settled = |script: &Script| {
+            !script.name.is_plugin() || script.settled.is_some() || !script.is_wanted()
+        };
+        let Sections {
+            configured,
+            unclaimed,
+        } = &self.checking.sections;
+        let mut configured = configured.clone();
+        if self.loaded && self.scripts.values().all(has_settled) {
+            let declared = &self.checking.declared;
+            let is_nobodys = |(name, _): &&(String, String)| {
+                !declared.values().any(|names| names.contains(name.as_str()))
+            };
+            configured
+                .faults
+                .extend(unclaimed.iter().filter(is_nobodys).cloned());
+        }
+        if self.checking.configured.as_ref() != Some(&configured) {
+            self.checking.configured = Some(configured.clone());
+            self.tell_monitor(Input::Configured(Box::new(configured)));
+        }
     }
 
     /// A plugin is stopped or gone, and its checks with it.
@@ -72,6 +106,7 @@ impl Engine {
             self.tell_monitor(Input::Withdrawn {
                 plugin: name.clone(),
             });
+            self.configure_checks();
         }
     }
 
@@ -163,6 +198,9 @@ impl Engine {
 
 /// A check for each instance of a plugin that does not start, or one for the plugin.
 fn broken_checks(script: &Script) -> Vec<CheckSpec> {
+    if script.fault.is_some() && !script.stand_ins.is_empty() {
+        return script.stand_ins.clone();
+    }
     let error = script.fault.as_deref().or(script.last_error.as_deref());
     let error = error.unwrap_or("its worker did not start");
     let message = refusals::one_line(error).to_owned();

@@ -330,6 +330,9 @@ impl Engine {
         {
             script.settled = Some(well);
             self.look_at_loaded();
+            if name.is_plugin() {
+                self.configure_checks();
+            }
         }
     }
 

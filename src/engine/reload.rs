@@ -14,7 +14,7 @@ use super::timers::Timer;
 use crate::limits;
 use crate::options::ReloadMode;
 use crate::proto::ids::{ScriptName, WorkerId};
-use crate::proto::messages::{Json, LoadedFile, ToWorker};
+use crate::proto::messages::{CheckSpec, Json, LoadedFile, ToWorker};
 
 impl Engine {
     /// Only the newest code says which files matter: an older generation may load some still while it drains.
@@ -44,7 +44,12 @@ impl Engine {
                 });
                 self.take_down(&name, Then::Remove);
             }
-            ScriptChange::Faulty { name, path, error } => self.script_faulty(&name, &path, error),
+            ScriptChange::Faulty {
+                name,
+                path,
+                error,
+                checks,
+            } => self.script_faulty(&name, &path, error, checks),
         }
         self.place_recovered(&concerned);
     }
@@ -272,7 +277,13 @@ impl Engine {
     }
 
     /// It cannot be run as it stands; what serves goes on serving.
-    fn script_faulty(&mut self, name: &ScriptName, path: &Path, error: String) {
+    fn script_faulty(
+        &mut self,
+        name: &ScriptName,
+        path: &Path,
+        error: String,
+        checks: Vec<CheckSpec>,
+    ) {
         let generation = self.generation_of(name);
         self.note(Level::Warn, || {
             format!("{name} ({}) cannot run: {error}", path.display())
@@ -282,6 +293,7 @@ impl Engine {
             .entry(name.clone())
             .or_insert_with(|| Script::new(name.clone(), generation));
         script.fault = Some(error.clone());
+        script.stand_ins = checks;
         script.last_error = Some(error);
         let serves = script
             .workers

@@ -14,7 +14,7 @@ use super::slots::Slots;
 use crate::limits;
 use crate::options::Protocol;
 use crate::proto::ids::{Generation, ScriptName, WorkerId};
-use crate::proto::messages::{Json, Refusal};
+use crate::proto::messages::{CheckSpec, Json, Refusal};
 
 /// What a script as a whole is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +69,8 @@ pub(super) struct Script {
     pub(super) spec: Option<Arc<ScriptSpec>>,
     /// Why it cannot be run as it stands now.
     pub(super) fault: Option<String>,
+    /// A plugin's with a fault: what stands in the place of its checks.
+    pub(super) stand_ins: Vec<CheckSpec>,
     /// An operator stopped it: changes of its file do not start it.
     pub(super) held: bool,
     pub(super) phase: Phase,
@@ -95,6 +97,7 @@ impl Script {
             name,
             spec: None,
             fault: None,
+            stand_ins: Vec::new(),
             held: false,
             phase: Phase::Stopped,
             workers: Vec::new(),
@@ -125,6 +128,7 @@ impl Script {
             self.bucket = settings.rate.map(|rate| Bucket::full(rate, now));
         }
         self.fault = None;
+        self.stand_ins.clear();
         self.spec = Some(spec);
     }
 

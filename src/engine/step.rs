@@ -56,6 +56,7 @@ impl Engine {
                 self.loaded = true;
                 self.place_the_rest();
                 self.look_at_loaded();
+                self.configure_checks();
             }
             Input::Script(change) => self.script_change(change),
             Input::Looked { look } => self.looked(look),
@@ -80,6 +81,7 @@ impl Engine {
             }
             Input::LogRead { ask, lines } => self.log_read(ask, lines),
             Input::Configured { fault } => self.configured(fault),
+            Input::Sections(sections) => self.sections_changed(*sections),
             Input::Monitor(input) => self.tell_monitor(input),
             Input::Kept { count } => self.kept(count),
             Input::Show { ask } => self.shown(ask),

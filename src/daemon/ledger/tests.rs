@@ -27,6 +27,7 @@ fn script(text: &str, hash: &str) -> Found {
 
 fn faulty(text: &str, error: &str) -> Found {
     Found::Faulty {
+        checks: Vec::new(),
         name: name(text),
         path: PathBuf::from(format!("scripts/{text}.lua")),
         error: error.to_owned(),

@@ -472,6 +472,7 @@ fn a_faulty_script_keeps_what_serves_and_shows_why() {
     let mut world = World::with_script(Settings::default());
     let error = "scripts/s.lua and scripts/s.py have one name".to_owned();
     let change = ScriptChange::Faulty {
+        checks: Vec::new(),
         name: name("s"),
         path: "s.py".into(),
         error: error.clone(),

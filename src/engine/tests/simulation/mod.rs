@@ -163,6 +163,7 @@ impl World {
                 because: "gone".into(),
             },
             1 => ScriptChange::Faulty {
+                checks: Vec::new(),
                 name: name(script),
                 path: "faulty".into(),
                 error: "line 3: no such key".into(),
