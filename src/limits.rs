@@ -91,6 +91,11 @@ pub const PRUNE_EVERY: Duration = Duration::from_secs(60);
 pub const JOURNAL_CALM: Duration = Duration::from_millis(500);
 /// How long beyond its deadline an asker waits for the journal to take the end of its request.
 pub const JOURNAL_SLACK: Duration = Duration::from_secs(1);
+/// How long `heartbeat` tries to be heard, if it is not told how long.
+pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two tries of a `heartbeat` that was refused for now.
+pub const HEARTBEAT_RETRY: Duration = Duration::from_millis(200);
+
 /// What a `busy` refusal tells its asker to wait when the journal takes nothing.
 pub const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 

@@ -1,4 +1,4 @@
-//! `-f json`: the report as one document. Tracebacks and details are for people, with `-v`; they are not in it.
+//! `-f json` and `-f jsonl`: the report as one document, or as one object a line. Tracebacks and details are for people, with `-v`; they are not in it.
 
 use serde::Serialize;
 
@@ -49,4 +49,11 @@ pub fn render(report: &Report) -> String {
         .expect("strings, finite numbers and lists always have a JSON form");
     text.push('\n');
     text
+}
+
+/// One check as one line, without its newline.
+#[must_use]
+pub fn line(outcome: &Outcome) -> String {
+    serde_json::to_string(&Check::of(outcome))
+        .expect("strings, finite numbers and lists always have a JSON form")
 }

@@ -1,9 +1,12 @@
 //! Running health checks once, rendering their results. Needs no daemon, prints nothing.
 //!
 //! [`catalogue`] says which plugins there are, [`suite`] loads them and chooses, [`run`] runs what was chosen,
-//! [`result`] is what comes out; [`text`], [`json`], [`junit`], [`tap`], [`nagios`] and [`prometheus`] render it.
+//! [`result`](crate::monitor::result) is what comes out; [`text`], [`json`], [`junit`], [`tap`], [`nagios`], [`prometheus`] and
+//! [`blackbox`] render it.
 
+pub mod blackbox;
 pub mod catalogue;
+pub mod columns;
 mod command;
 mod globals;
 pub mod groups;
@@ -26,7 +29,10 @@ pub mod suite;
 pub mod tap;
 pub mod text;
 
+use std::cell::RefCell;
 use std::mem::ManuallyDrop;
+use std::pin::pin;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -75,11 +81,13 @@ pub fn check(
         for line in &suite.said {
             progress(Progress::Said(line));
         }
-        progress(Progress::Chosen(chosen.len()));
-        Ok(run::run(&suite, &chosen, request.timeout, |outcome| {
-            progress(Progress::Done(outcome))
-        })
-        .await)
+        let names = chosen.iter().map(|at| suite.entries[*at].name.as_str());
+        progress(Progress::Chosen(&names.collect::<Vec<_>>()));
+        let progress = RefCell::new(progress);
+        let run = run::run(&suite, &chosen, request.timeout, |outcome| {
+            (progress.borrow_mut())(Progress::Done(outcome));
+        });
+        Ok(told_the_time(run, || (progress.borrow_mut())(Progress::Waiting)).await)
     })
 }
 
@@ -100,9 +108,29 @@ pub fn load(home: &Home, config: &Config, request: &Request) -> Result<Suite, St
 pub enum Progress<'a> {
     /// A plugin's file printed this.
     Said(&'a str),
-    /// So many checks will run.
-    Chosen(usize),
+    /// The checks of these names will run.
+    Chosen(&'a [&'a str]),
     Done(&'a Outcome),
+    /// A little time has passed, and some still run.
+    Waiting,
+}
+
+/// Between two [`Progress::Waiting`].
+const TELL_EVERY: Duration = Duration::from_millis(100);
+
+async fn told_the_time<T>(work: impl Future<Output = T>, mut tell: impl FnMut()) -> T {
+    let mut work = pin!(work);
+    let mut ticks = tokio::time::interval(TELL_EVERY);
+    ticks.reset();
+    loop {
+        tokio::select! {
+            biased;
+            // Cancel safe: it is only borrowed, and goes on in the next round.
+            ended = &mut work => return ended,
+            // Cancel safe: a tick that is not taken comes at once the next time.
+            _ = ticks.tick() => tell(),
+        }
+    }
 }
 
 /// Drives the work on this thread until it ends or a signal comes.

@@ -31,6 +31,16 @@ pub fn render(report: &Report) -> String {
     text
 }
 
+/// What goes wrong before any check could run, as a plugin says it: on stdout, which is all that is read.
+#[must_use]
+pub fn unknown(why: &str) -> String {
+    let first = why.lines().next().unwrap_or_default();
+    format!("MOONKEEP UNKNOWN: {}\n", plain(first))
+}
+
+/// Characters of the first line before the measures: the guidelines' limit, for pagers and old databases.
+const FIRST_LINE: usize = 79;
+
 fn headline(report: &Report) -> String {
     let count = report.checks.len();
     let bad: Vec<&Outcome> = report
@@ -38,14 +48,47 @@ fn headline(report: &Report) -> String {
         .iter()
         .filter(|check| check.state != State::Ok)
         .collect();
+    let room = FIRST_LINE - "MOONKEEP : ".len() - report.state.label().len();
     match &bad[..] {
+        [] if count == 0 => "no check is active".to_owned(),
+        [] if count == 1 => "1 check is ok".to_owned(),
         [] => format!("{count} checks are ok"),
-        [one] => format!("{}: {}", plain(&one.name), plain(&one.message)),
-        many => {
-            let names: Vec<String> = many.iter().map(|check| plain(&check.name)).collect();
-            format!("{} of {count} checks: {}", many.len(), names.join(", "))
-        }
+        // The whole of it stands in the lines below.
+        [one] => cut(
+            &format!("{}: {}", plain(&one.name), plain(&one.message)),
+            room,
+        ),
+        many => names(many, count, room),
     }
+}
+
+/// As many names as fit, the worst first.
+fn names(bad: &[&Outcome], count: usize, room: usize) -> String {
+    let mut worst_first = bad.to_vec();
+    worst_first.sort_by_key(|check| std::cmp::Reverse(check.state));
+    let mut text = format!("{} of {count} checks: ", bad.len());
+    for (at, check) in worst_first.iter().enumerate() {
+        let comma = if at == 0 { "" } else { ", " };
+        let name = plain(&check.name);
+        let rest = format!(" and {} more", bad.len() - at);
+        let reserve = if at + 1 == bad.len() { 0 } else { rest.len() };
+        let used = text.chars().count() + comma.len();
+        if at > 0 && used + name.chars().count() + reserve > room {
+            text.push_str(&rest);
+            return text;
+        }
+        text.push_str(comma);
+        text.push_str(&cut(&name, room.saturating_sub(used + reserve)));
+    }
+    text
+}
+
+fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(most.saturating_sub(3)).collect();
+    format!("{kept}...")
 }
 
 /// `|` begins the measures and cannot be escaped.
@@ -81,7 +124,35 @@ mod tests {
         );
         assert_eq!(
             render(&Report::new(vec![good])),
-            "MOONKEEP OK: 1 checks are ok | disk::used=81%\n[OK] disk: 81 % used\n"
+            "MOONKEEP OK: 1 check is ok | disk::used=81%\n[OK] disk: 81 % used\n"
         );
+    }
+
+    #[test]
+    fn the_first_line_is_short_whatever_is_wrong() {
+        let wrong = |at: usize, state| Outcome {
+            state,
+            ..Outcome::unknown(
+                &format!("a rather long name {at}"),
+                "a.lua",
+                "why ".repeat(50),
+            )
+        };
+        for count in 1..60 {
+            let mut checks: Vec<Outcome> = (0..count).map(|at| wrong(at, State::Unknown)).collect();
+            checks.push(wrong(99, State::Critical));
+            let text = render(&Report::new(checks));
+            let first = text.lines().next().expect("a line");
+            assert!(first.chars().count() <= FIRST_LINE, "{first}");
+            assert!(first.contains("name 99"), "the worst is named: {first}");
+        }
+        let one = render(&Report::new(vec![wrong(1, State::Warning)]));
+        assert!(
+            one.lines()
+                .next()
+                .is_some_and(|line| line.len() <= FIRST_LINE && line.ends_with("...")),
+            "{one}"
+        );
+        assert_eq!(unknown("a | b\nc"), "MOONKEEP UNKNOWN: a / b\n");
     }
 }

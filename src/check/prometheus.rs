@@ -73,13 +73,7 @@ fn values(text: &mut String, report: &Report) {
             .iter()
             .filter(|measure| seen.insert(&measure.name))
         {
-            let value = match measure.value {
-                None => "NaN".to_owned(),
-                Some(value) if value.is_infinite() => {
-                    if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned()
-                }
-                Some(value) => value.to_string(),
-            };
+            let value = number(measure.value);
             let _ = writeln!(
                 text,
                 "moonkeep_check_value{{check=\"{}\",name=\"{}\",unit=\"{}\"}} {value}",
@@ -91,7 +85,17 @@ fn values(text: &mut String, report: &Report) {
     }
 }
 
-fn escaped(text: &str) -> String {
+/// A sample's value; what could not be determined is no number.
+pub(super) fn number(value: Option<f64>) -> String {
+    match value {
+        None => "NaN".to_owned(),
+        Some(value) if value.is_infinite() => if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned(),
+        Some(value) => value.to_string(),
+    }
+}
+
+/// For the value of a label.
+pub(super) fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('"', "\\\"")
         .replace('\n', "\\n")

@@ -6,12 +6,15 @@
 mod answers;
 mod call;
 mod check;
+mod checks;
 mod completions;
 mod control;
 mod down;
+mod downtime;
 mod eval;
 mod events;
 pub(crate) mod exit;
+mod heartbeat;
 mod init;
 mod list;
 mod logs;
@@ -82,13 +85,13 @@ pub(crate) struct Globals {
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
     /// More: tracebacks, what the client does
-    #[arg(short, long, global = true)]
-    verbose: bool,
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
 }
 
 impl Globals {
     pub(crate) fn output(&self) -> Output {
-        Output::new(self.color, self.json, self.quiet, self.verbose)
+        Output::new(self.color, self.json, self.quiet, self.verbose > 0)
     }
 
     /// The home that applies.
@@ -138,6 +141,12 @@ enum Command {
     Shell(shell::Args),
     /// Run health checks now, without a daemon
     Check(check::Args),
+    /// Show the states of the checks that the daemon keeps
+    Checks(checks::Args),
+    /// No alerts of a check for a time, or until it is ok again
+    Downtime(downtime::Args),
+    /// Say for a heartbeat check that its job lives
+    Heartbeat(heartbeat::Args),
     /// Run one script in the foreground, without a daemon
     Run(run::Args),
     /// Print a completion script for a shell
@@ -185,6 +194,9 @@ fn dispatch(globals: &Globals, output: &Output, command: Command) -> Result<Exit
         Command::Eval(args) => eval::run(globals, output, &args),
         Command::Shell(args) => shell::run(globals, output, &args),
         Command::Check(args) => check::run(globals, output, &args),
+        Command::Checks(args) => checks::run(globals, output, &args),
+        Command::Downtime(args) => downtime::run(globals, output, &args),
+        Command::Heartbeat(args) => heartbeat::run(globals, output, &args),
         Command::Run(args) => run::run(globals, output, &args),
         Command::Completions(args) => completions::run(output, &args),
         Command::Version(args) => version::run(output, &args),
@@ -204,7 +216,7 @@ fn said_by_clap(error: &clap::Error) -> Exit {
     let _lost = error.print();
     if error.use_stderr() {
         if typed_command().as_deref() == Some("check") {
-            Exit::CheckUsage
+            check::usage_exit(error)
         } else {
             Exit::Usage
         }

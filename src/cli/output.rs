@@ -147,6 +147,17 @@ impl Output {
         self.stdout.color
     }
 
+    /// Columns of the terminal that stdout is; `None`: it is none.
+    pub(crate) fn width(&self) -> Option<usize> {
+        if !self.stdout.terminal {
+            return None;
+        }
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
+        let columns = size.map_or(0, |size| usize::from(size.ws_col));
+        // Terminals that do not know it say 0.
+        Some(if columns == 0 { 80 } else { columns })
+    }
+
     /// Our own word in its colour, for stdout.
     pub(crate) fn paint(&self, paint: Paint, text: &str) -> String {
         painted(self.stdout.color, paint, text)

@@ -203,15 +203,25 @@ impl<'a> Talk<'a> {
     /// # Errors
     /// If no answer comes, or a refusal.
     pub(crate) async fn result(&mut self, ask: Ask) -> Result<Payload, Failure> {
-        let end = self.ask(ask, &mut |_| Ok(())).await?;
-        match end.body {
-            Body::Ok { .. } | Body::Error(_) if end.interrupted => {
-                Err(Failure::silent(Exit::Interrupted))
-            }
-            Body::Ok { result, .. } => Ok(result),
-            Body::Error(refusal) => Err(Failure::refused(&refusal)),
-            Body::Part(_) | Body::Accepted | Body::Running => Ok(Payload::Empty),
-        }
+        result_of(self.ask(ask, &mut |_| Ok(())).await?)
+    }
+
+    /// Asks for one result whose parts have the shape of the whole.
+    ///
+    /// # Errors
+    /// As [`Talk::result`].
+    pub(crate) async fn pieces(&mut self, ask: Ask) -> Result<Vec<Payload>, Failure> {
+        let mut pieces = Vec::new();
+        let end = self
+            .ask(ask, &mut |body| {
+                if let Body::Part(payload) = body {
+                    pieces.push(payload.clone());
+                }
+                Ok(())
+            })
+            .await?;
+        pieces.push(result_of(end)?);
+        Ok(pieces)
     }
 
     /// Waits for a Ctrl-C. Cancel safe: one that nobody waited for is there the next time.
@@ -359,6 +369,17 @@ impl<'a> Talk<'a> {
                 format!(" --home {}", shell_words::quote(&root))
             }
         }
+    }
+}
+
+fn result_of(end: End) -> Result<Payload, Failure> {
+    match end.body {
+        Body::Ok { .. } | Body::Error(_) if end.interrupted => {
+            Err(Failure::silent(Exit::Interrupted))
+        }
+        Body::Ok { result, .. } => Ok(result),
+        Body::Error(refusal) => Err(Failure::refused(&refusal)),
+        Body::Part(_) | Body::Accepted | Body::Running => Ok(Payload::Empty),
     }
 }
 

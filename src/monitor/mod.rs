@@ -19,6 +19,7 @@
 
 mod alerts;
 pub mod alphabet;
+pub mod answer;
 mod check;
 mod clock;
 mod confirm;

@@ -1,6 +1,8 @@
 //! `moonkeep check` on the real binary.
 
 mod formats;
+mod judges;
+mod junit;
 mod stock;
 
 use std::io::{Read, Write};

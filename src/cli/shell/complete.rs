@@ -8,6 +8,7 @@ use super::super::report::Script;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     pub(super) scripts: Vec<(String, Vec<String>)>,
+    pub(super) checks: Vec<String>,
 }
 
 impl Names {
@@ -19,6 +20,7 @@ impl Names {
         });
         Names {
             scripts: scripts.collect(),
+            checks: Vec::new(),
         }
     }
 }
@@ -40,6 +42,11 @@ pub(super) fn complete(line: &str, names: &Names) -> (usize, Vec<String>) {
             .map(|(name, _)| name.as_str())
             .collect(),
         ["call", script] => handlers(names, script),
+        ["check" | "checks", ..] | ["downtime" | "heartbeat"] => {
+            names.checks.iter().map(String::as_str).collect()
+        }
+        ["downtime", _] => vec!["30m", "2h", "1d", "until-ok", "off"],
+        ["heartbeat", _] => vec!["start", "ok", "fail"],
         _ => Vec::new(),
     };
     let fitting = choices
@@ -75,6 +82,7 @@ mod tests {
                 ("greeter".into(), vec!["greet".into(), "part".into()]),
                 ("clock".into(), vec!["now".into()]),
             ],
+            checks: vec!["web".into(), "disk".into()],
         };
         for (line, start, expected) in [
             ("sta", 0, &["status", "start"][..]),
@@ -86,6 +94,11 @@ mod tests {
             ("reload c", 7, &["clock"]),
             ("call greeter greet na", 19, &[]),
             ("call nobody ", 12, &[]),
+            ("check web d", 10, &["disk"]),
+            ("checks ", 7, &["web", "disk"]),
+            ("downtime w", 9, &["web"]),
+            ("downtime web u", 13, &["until-ok"]),
+            ("heartbeat web ", 14, &["start", "ok", "fail"]),
         ] {
             let (from, mut found) = complete(line, &names);
             let mut expected: Vec<&str> = expected.to_vec();

@@ -19,7 +19,7 @@ use super::exit::{Exit, Failure};
 use super::output::Output;
 use super::report::Scripts;
 use super::talk::{self, Ask, Patience, Start, Talk, words_of};
-use super::{control, list, status};
+use super::{check, checks, control, list, status};
 
 use complete::Names;
 use editor::{Reader, Typed};
@@ -156,7 +156,20 @@ impl Shell<'_, '_> {
         if let Ok(result) = asked.await
             && let Ok(Scripts { scripts }) = answers::read(&result)
         {
-            self.names = Names::of(&scripts);
+            let checks = std::mem::take(&mut self.names.checks);
+            self.names = Names {
+                checks,
+                ..Names::of(&scripts)
+            };
+        }
+        let words = Vec::new();
+        let asked = self
+            .talk
+            .pieces(Ask::now(Command::Checks { words }, Some(NAMES_WITHIN)));
+        if let Ok(pieces) = asked.await
+            && let Ok(view) = checks::whole(&pieces)
+        {
+            self.names.checks = view.checks.into_iter().map(|check| check.name).collect();
         }
     }
 
@@ -210,6 +223,13 @@ impl Shell<'_, '_> {
         if form == Form::Lines {
             ask.encoding = Encoding::Text;
         }
+        match form {
+            Form::Check => return check::show(output, &self.talk.pieces(ask).await?),
+            Form::Checks { is_asked_for } => {
+                return checks::show(output, &self.talk.pieces(ask).await?, is_asked_for);
+            }
+            Form::Status | Form::List | Form::Control(_) | Form::Answer | Form::Lines => {}
+        }
         let mut shower = Shower::new(output, ask.id.clone());
         let end = self.talk.ask(ask, &mut |body| shower.piece(body)).await?;
         end.exit(match (form, &end.body) {
@@ -227,6 +247,10 @@ enum Form {
     Status,
     List,
     Control(Verb),
+    Check,
+    Checks {
+        is_asked_for: bool,
+    },
     /// As `call` shows it.
     Answer,
     /// The payload lines of the text protocol.
@@ -239,6 +263,10 @@ impl Form {
             Command::Status => Form::Status,
             Command::List => Form::List,
             Command::Control { verb, .. } => Form::Control(*verb),
+            Command::Check { .. } => Form::Check,
+            Command::Checks { words } => Form::Checks {
+                is_asked_for: !words.is_empty(),
+            },
             Command::Call(_) | Command::Eval { .. } | Command::Events { .. } => Form::Answer,
             Command::Nothing
             | Command::Ping { .. }
@@ -251,8 +279,6 @@ impl Form {
             | Command::Logs { .. }
             | Command::Emit { .. }
             | Command::Ack(_)
-            | Command::Check { .. }
-            | Command::Checks { .. }
             | Command::Heartbeat { .. }
             | Command::Downtime { .. }
             | Command::Peers => Form::Lines,

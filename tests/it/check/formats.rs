@@ -72,7 +72,7 @@ fn the_json_has_the_shape_of_the_contract() {
 }
 
 /// One check of each state.
-fn mixed() -> Home {
+pub(super) fn mixed() -> Home {
     plugin(
         "check('good #1', function(c) c:measure('n', 3, '', { warn = 5 }) end)
          check('warned', function(c) c:warn('<a> & \"b\"\\27') end)

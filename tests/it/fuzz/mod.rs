@@ -12,7 +12,7 @@ mod inputs;
 mod json_suite;
 mod lua;
 mod outcomes;
-mod random;
+pub(crate) mod random;
 mod streams;
 mod values;
 
