@@ -4,6 +4,7 @@
 //! same hops ([`floor`]). The program plays the floor's two processes itself, when started with their names.
 //! A peer that is not installed is skipped with a line.
 
+mod checks;
 mod durable;
 mod engine;
 mod floor;
@@ -36,6 +37,7 @@ const GROUPS: &[Group] = &[
     ("start status spawn crash", life::start),
     ("save reload", life::save),
     ("memory size", idle::memory),
+    ("health checks", checks::run),
     ("idle processor", idle::processor),
     ("system calls", idle::system_calls),
 ];
