@@ -340,8 +340,6 @@ pub const CHECK_SLACK: Duration = Duration::from_millis(50);
 pub const CHECK_NAME_BYTES: usize = 256;
 /// Names and tags that one command may give. Below [`TEXT_WORDS`], which the whole line keeps.
 pub const CHECK_WORDS: usize = 1_000;
-/// Longest downtime: who means for ever disables the check.
-pub const DOWNTIME_MOST: Duration = Duration::from_secs(400 * 86_400);
 /// Time for a plugin's file to be loaded, before its checks run. Shorter than [`READY_TIMEOUT`]: the worker can still
 /// say which of its plugins it was.
 pub const PLUGIN_LOAD_TIMEOUT: Duration = Duration::from_secs(5);

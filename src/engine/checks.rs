@@ -8,7 +8,9 @@ use super::{Engine, refusals, view};
 use crate::limits;
 use crate::monitor::alphabet::{CheckAsk, Input, Told};
 use crate::proto::ids::{ScriptName, WorkerId};
-use crate::proto::messages::{Beat, Body, CheckKind, CheckSpec, ErrorCode, Quiet, Refusal};
+use crate::proto::messages::{
+    Beat, Body, CheckKind, CheckSpec, ErrorCode, Payload, Quiet, Refusal,
+};
 
 impl Engine {
     /// A plugin worker says what checks it has. They count when it serves.
@@ -151,11 +153,43 @@ impl Engine {
 
     /// `checks [WORD ...]`: how they are, without running any.
     pub(super) fn checks_command(&mut self, peer: &Peer, manner: Manner, words: &[String]) {
-        let body = match self.checking.monitor.view(words) {
-            Ok(found) => ok(view::checks(&found, manner.encoding)),
-            Err(why) => Body::Error(Refusal::new(ErrorCode::BadRequest, why)),
+        let pieces = match self.checking.monitor.view(words) {
+            Ok(found) => view::checks(&found, manner.encoding),
+            Err(why) => {
+                let body = Body::Error(self.no_such_check(why));
+                return self.answer_at_once(peer, manner, body);
+            }
         };
-        self.answer_at_once(peer, manner, body);
+        let ask = CheckAsk(self.checking.next_ask);
+        self.checking.next_ask += 1;
+        if let Some(number) = self.open_question(peer, manner, What::Check(ask)) {
+            let peer = peer.clone();
+            self.tell_pieces(&Ask { peer, number }, pieces);
+        }
+    }
+
+    /// The last one is the end.
+    fn tell_pieces(&mut self, asker: &Ask, mut pieces: Vec<Payload>) {
+        let end = pieces.pop().unwrap_or(Payload::Empty);
+        for piece in pieces {
+            self.tell(asker, Body::Part(piece));
+        }
+        self.tell(asker, ok(end));
+    }
+
+    /// What cannot be said of a check now. While plugins are still being started it may be possible soon.
+    fn no_such_check(&self, why: String) -> Refusal {
+        let mut plugins = self.scripts.values().filter(|one| one.name.is_plugin());
+        let is_coming = !self.checking.monitor.is_ready()
+            || plugins.any(|plugin| plugin.is_wanted() && plugin.settled.is_none());
+        if !is_coming {
+            return Refusal::new(ErrorCode::BadRequest, why);
+        }
+        let text = format!("{why} (plugins are still being started: try again in a moment)");
+        Refusal {
+            retry_after: Some(limits::HEARTBEAT_RETRY),
+            ..Refusal::new(ErrorCode::NotReady, text)
+        }
     }
 
     fn ask_monitor(&mut self, peer: &Peer, manner: Manner, input: impl FnOnce(CheckAsk) -> Input) {
@@ -180,12 +214,16 @@ impl Engine {
             return;
         };
         let encoding = self.encoding_of(&asker);
-        let body = match answer {
-            Ok(Told::Done(text)) => ok(view::sentence(&text, encoding)),
-            Ok(Told::Outcomes(outcomes)) => ok(view::report(outcomes, encoding)),
-            Err(why) => Body::Error(Refusal::new(ErrorCode::BadRequest, why)),
-        };
-        self.tell(&asker, body);
+        match answer {
+            Ok(Told::Done(text)) => self.tell(&asker, ok(view::sentence(&text, encoding))),
+            Ok(Told::Outcomes(outcomes)) => {
+                self.tell_pieces(&asker, view::report(&outcomes, encoding));
+            }
+            Err(why) => {
+                let refusal = self.no_such_check(why);
+                self.tell(&asker, Body::Error(refusal));
+            }
+        }
     }
 
     /// Whoever asked is gone, or has cancelled.

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::Engine;
 use super::generation::Handlers;
 use super::scripts::Script;
-use crate::monitor::result::{Outcome, Report};
+use crate::monitor::answer;
+use crate::monitor::result::Outcome;
 use crate::monitor::state::State;
 use crate::monitor::view::{CheckView, ChecksView};
 use crate::proto::ids::ScriptName;
@@ -212,33 +213,27 @@ pub(super) fn sentence(text: &str, encoding: Encoding) -> Payload {
     payload(encoding, || json!(text), || text.to_owned())
 }
 
-/// The outcomes of a `check` command.
-pub(super) fn report(outcomes: Vec<Outcome>, encoding: Encoding) -> Payload {
-    let report = Report::new(outcomes);
-    payload(
+/// The outcomes of a `check` command; the last piece is the end.
+pub(super) fn report(outcomes: &[Outcome], encoding: Encoding) -> Vec<Payload> {
+    pieces(
         encoding,
-        || json!(report),
+        || answer::outcomes(outcomes),
         || {
             let line = |check: &Outcome| {
                 let message = check.message.lines().next().unwrap_or_default();
                 format!("{} {}: {message}", check.state.label(), check.name)
             };
-            report
-                .checks
-                .iter()
-                .map(line)
-                .collect::<Vec<_>>()
-                .join("\n")
+            outcomes.iter().map(line).collect::<Vec<_>>().join("\n")
         },
     )
 }
 
-/// All checks, or some, as the monitor sees them.
-pub(super) fn checks(view: &ChecksView, encoding: Encoding) -> Payload {
+/// All checks, or some, as the monitor sees them; the last piece is the end.
+pub(super) fn checks(view: &ChecksView, encoding: Encoding) -> Vec<Payload> {
     let word = |state: Option<State>| state.map_or("PENDING", State::label);
-    payload(
+    pieces(
         encoding,
-        || json!(view),
+        || answer::checks(view),
         || {
             let line = |check: &CheckView| {
                 let message = check.message.lines().next().unwrap_or_default();
@@ -251,6 +246,17 @@ pub(super) fn checks(view: &ChecksView, encoding: Encoding) -> Payload {
             view.checks.iter().map(line).collect::<Vec<_>>().join("\n")
         },
     )
+}
+
+fn pieces(
+    encoding: Encoding,
+    json: impl FnOnce() -> Vec<Json>,
+    text: impl FnOnce() -> String,
+) -> Vec<Payload> {
+    match encoding {
+        Encoding::Json => json().into_iter().map(Payload::Json).collect(),
+        Encoding::Text => vec![Payload::Lines(text().into())],
+    }
 }
 
 pub(super) fn version(engine: &Engine, encoding: Encoding) -> Payload {

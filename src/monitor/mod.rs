@@ -185,7 +185,9 @@ impl Monitor {
         }
     }
 
-    fn is_ready(&self) -> bool {
+    /// Whether the time of day and the configuration are known: before that nothing is run and nothing can be told.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
         self.is_ready
     }
 

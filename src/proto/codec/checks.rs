@@ -122,10 +122,10 @@ fn read_quiet(word: &str) -> Result<Quiet, Refusal> {
             "{shown:?} is no downtime: a time such as 2h, until-ok, or off; write: {DOWNTIME_USAGE}"
         ))
     })?;
-    if time.is_zero() || time > limits::DOWNTIME_MOST {
+    if time.is_zero() || time > limits::QUIET_MOST {
         return Err(bad(format!(
             "a downtime of {shown} is not between a moment and {} days; write: {DOWNTIME_USAGE}",
-            limits::DOWNTIME_MOST.as_secs() / 86_400
+            limits::QUIET_MOST.as_secs() / 86_400
         )));
     }
     Ok(Quiet::For(whole_micros(time)))
