@@ -3,6 +3,7 @@
 use super::Engine;
 use super::alphabet::{Effect, Level, ViewAsk};
 use super::scripts::Script;
+use super::view::of_kind;
 use crate::monitor::view::{Facts, ScriptFacts};
 
 /// The HTTP listener, as the shell last told of it.
@@ -40,9 +41,7 @@ impl Engine {
             clients: self.sessions.len() as u64,
             requests: self.requests.len() as u64,
             warnings: self.warnings(),
-            scripts: super::view::of_kind(self, false)
-                .map(script_facts)
-                .collect(),
+            scripts: of_kind(self, false).map(script_facts).collect(),
         }
     }
 }

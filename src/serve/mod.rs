@@ -234,6 +234,3 @@ fn json(value: &impl serde::Serialize) -> Arc<str> {
     text.push('\n');
     text.into()
 }
-
-#[cfg(test)]
-mod tests;

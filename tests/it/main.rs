@@ -32,6 +32,8 @@ mod harness;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod http;
+#[cfg(test)]
 mod journal;
 #[cfg(test)]
 mod lanes;

@@ -62,11 +62,18 @@ fn text(text: &str) -> Html<'_> {
 pub(super) fn render(out: &mut String, check: &CheckView, now_ms: u64) {
     let face = Face::of(check);
     let word = face.word();
+    let name = match check.name.trim() {
+        "" => "(no name)",
+        name => name,
+    };
+    let since = check.since_unix_ms.filter(|_| face.is_trouble());
+    let lasting = since.map(|since| format!("<small> for {}</small>", words::apart(now_ms, since)));
     let _ = write!(
         out,
-        "<li class=\"check {word}\"><div class=what><h3>{}<bdi>{}</bdi></h3><span class=state>{word}</span>",
+        "<li class=\"check {word}\"><div class=what><h3>{}<bdi>{}</bdi></h3><span class=state>{word}{}</span>",
         icon(word),
-        text(&check.name),
+        text(name),
+        lasting.unwrap_or_default(),
     );
     message(out, check, face);
     notes(out, check, now_ms);
@@ -93,9 +100,6 @@ fn message(out: &mut String, check: &CheckView, face: Face) {
 /// What makes the state less than the whole story.
 fn notes(out: &mut String, check: &CheckView, now_ms: u64) {
     let mut notes = Vec::new();
-    if let (Some(since), true) = (check.since_unix_ms, Face::of(check).is_trouble()) {
-        notes.push(format!("for {}", words::apart(now_ms, since)));
-    }
     if check.last.is_some() && check.last != check.confirmed {
         let last = check.last.unwrap_or_default();
         notes.push(format!(

@@ -214,7 +214,7 @@ fn favicon(face: Face) -> String {
 fn header(out: &mut String, facts: &Facts, now_ms: u64) {
     let _ = write!(
         out,
-        "<header><p class=home>{}<bdi>{}</bdi></p><p><time>{}</time>, every {REFRESH_SECONDS} s</p></header>",
+        "<header><p class=home>{}<bdi>{}</bdi></p><p><time>{}</time><span class=far>, renewed every {REFRESH_SECONDS} s</span></p></header>",
         icon("quiet"),
         line(home_name(facts)),
         words::moment(now_ms),

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use daemon::{Daemon, resident, ticks};
 pub(crate) use home::{BINARY, Home};
-pub(crate) use leftovers::kill;
+pub(crate) use leftovers::{end as end_processes_of, kill};
 pub(crate) use line::Line;
 pub(crate) use program::{Finished, Program};
 
