@@ -107,7 +107,9 @@ impl Monitor {
             return None;
         }
         self.family.free(key);
-        if self.check(key).hush.is_on() {
+        let check = self.check(key);
+        // If it was good at last it may be recovering: the next result says so, or tells of it.
+        if check.hush.is_on() || check.confirm.last().is_some_and(State::is_ok) {
             return None;
         }
         Some(self.open_problem(key, confirmed))

@@ -105,6 +105,8 @@ pub(super) struct Check {
     /// Confirmed before it was what it is now.
     pub(super) before: Option<State>,
     pub(super) since_ms: Option<u64>,
+    /// Since when it is no longer down, if it was in this daemon's life: what needs it is looked at again first.
+    pub(super) up_since: Option<Moment>,
     pub(super) announced: Announced,
     /// Something was heard of it in this daemon's life: only then it is judged.
     pub(super) is_heard: bool,
@@ -134,6 +136,7 @@ impl Check {
             trouble: None,
             before: None,
             since_ms: None,
+            up_since: None,
             announced: Announced::default(),
             is_heard: false,
             runs: [0; 4],

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Monitor;
-use super::check::CheckKey;
+use super::check::{Check, CheckKey};
 use super::requests::nearest;
 use super::schedule::Stage;
 use super::timers::Timer;
@@ -48,20 +48,29 @@ impl Family {
     }
 }
 
+impl Check {
+    /// What is known of it may still be due to the outage of that parent.
+    fn is_older_than_recovery_of(&self, parent: &Check) -> bool {
+        self.is_active()
+            && parent
+                .up_since
+                .is_some_and(|since| self.plan.ended < Some(since))
+    }
+}
+
 impl Monitor {
     /// The first parent because of which this check may not raise an alert.
     pub(super) fn parent_in_the_way(&self, key: CheckKey) -> Option<&str> {
         let check = self.check(key);
-        let began = check.trouble.and_then(|trouble| trouble.began);
         let needs = check.needs().iter().map(String::as_str);
         needs
             .filter(|parent| **parent != *check.name)
-            .find(|parent| self.is_in_the_way(parent, began))
+            .find(|parent| self.is_in_the_way(parent, check))
     }
 
-    /// It is down, nobody knows how it is, it may just be going down; or it was not looked at since the child's
-    /// trouble began.
-    fn is_in_the_way(&self, parent: &str, began: Option<Moment>) -> bool {
+    /// It is down, nobody knows how it is, it may just be going down; or one of the two was not looked at since the
+    /// other changed.
+    fn is_in_the_way(&self, parent: &str, child: &Check) -> bool {
         let Some(key) = self.find(parent) else {
             return true;
         };
@@ -70,9 +79,10 @@ impl Monitor {
             return true;
         };
         let looks_down = parent.confirm.last().is_some_and(|last| last.is_down());
+        let began = child.trouble.and_then(|trouble| trouble.began);
         let is_old =
             parent.is_active() && began.is_some_and(|began| parent.plan.ended < Some(began));
-        confirmed.is_down() || looks_down || is_old
+        confirmed.is_down() || looks_down || is_old || child.is_older_than_recovery_of(parent)
     }
 
     /// A check has just become bad: are its parents?

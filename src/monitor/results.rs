@@ -134,8 +134,12 @@ impl Monitor {
     }
 
     fn changed(&mut self, key: CheckKey, change: Change) {
-        let now_ms = self.clock.wall(self.now);
+        let now = self.now;
+        let now_ms = self.clock.wall(now);
         let check = self.check_mut(key);
+        if change.from.is_some_and(State::is_down) && !change.to.is_down() {
+            check.up_since = Some(now);
+        }
         check.before = change.from;
         check.since_ms = Some(now_ms);
         let data = serde_json::json!({

@@ -39,6 +39,8 @@ pub(super) struct Plan {
     pub(super) stage: Stage,
     /// When the last run was to begin: the intervals count from here, so that nothing adds up.
     beat: Moment,
+    /// When the next is to begin, without its jitter.
+    next_beat: Moment,
     /// When it really began.
     pub(super) started: Option<Moment>,
     /// When the last run began that has ended.
@@ -83,7 +85,7 @@ impl Monitor {
             .started
             .map_or(self.now, |at| at.after(check.retry_every()));
         let at = spread(&mut self.random, self.now, within).max(soonest);
-        self.check_mut(key).plan.beat = at;
+        self.check_mut(key).plan.next_beat = at;
         self.plan_at(key, at);
     }
 
@@ -144,7 +146,7 @@ impl Monitor {
         let least = started.after(interval.saturating_sub(slack));
         let at = spread(&mut self.random, beat, slack).max(least);
         let plan = &mut self.check_mut(key).plan;
-        plan.beat = beat;
+        plan.next_beat = beat;
         plan.was_retry = is_retry;
         at
     }
@@ -221,6 +223,7 @@ impl Monitor {
         let check = self.check_mut(key);
         check.plan.stage = Stage::Running { run, from: now };
         check.plan.started = Some(now);
+        check.plan.beat = check.plan.next_beat.min(now);
         check.plan.is_wanted = false;
         let declared = check.declared.as_ref();
         let declared = declared.expect("only what is declared becomes ready");
