@@ -228,8 +228,8 @@ impl World {
         self.perform();
         self.steps += 1;
         // All of them in each step would take most of a large world's time.
-        let is_large = self.declared.values().map(Vec::len).sum::<usize>() > 50;
-        if !is_large || self.steps.is_multiple_of(32) {
+        let is_large = self.declared.values().map(Vec::len).sum::<usize>() > 10;
+        if !is_large || self.steps.is_multiple_of(16) {
             self.monitor.check_invariants();
         }
     }

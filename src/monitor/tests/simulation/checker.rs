@@ -243,11 +243,7 @@ impl<'a> Case<'a> {
     }
 
     fn at(samples: &[Sample], at: Moment) -> Option<&Sample> {
-        // An alert's time is in milliseconds: what happened within its millisecond counts as before it.
-        samples
-            .iter()
-            .rev()
-            .find(|sample| sample.at.0 / 1_000 <= at.0 / 1_000)
+        samples.iter().rev().find(|sample| sample.at <= at)
     }
 
     fn confirmed(&self, at: Moment) -> Option<State> {
@@ -267,17 +263,14 @@ impl<'a> Case<'a> {
     fn nothing_new_is_told_of_what_is_silenced(&self) {
         for alert in &self.alerts {
             let at = moment(alert);
-            let end = Moment(at.0 + 999);
+            let soonest = Moment(at.0 - ROUNDED);
             let is_new = matches!(alert.kind, AlertKind::Problem | AlertKind::FlappingStart);
             if !is_new {
                 continue;
             }
             // Silenced from before it until after it.
-            assert!(
-                !(self.is_silenced(at, at) && self.is_silenced(end, end)),
-                "{}",
-                self.place(at)
-            );
+            let is_silenced = self.is_silenced(at, at) && self.is_silenced(soonest, soonest);
+            assert!(!is_silenced, "{}", self.place(at));
             let own = Self::at(self.samples, at).unwrap();
             if alert.kind == AlertKind::Problem {
                 assert!(
@@ -342,9 +335,9 @@ impl<'a> Case<'a> {
         let mut seen = Seen::default();
         for bad in self.bad_times() {
             let first = self.alerts.iter().filter(|alert| {
-                let at = moment(alert).0 / 1_000;
-                alert.kind == AlertKind::Problem
-                    && (bad.from.0 / 1_000..=bad.to.0 / 1_000).contains(&at)
+                let at = moment(alert);
+                let is_within = at >= bad.from && at.0 <= bad.to.0 + ROUNDED;
+                alert.kind == AlertKind::Problem && is_within
             });
             let told = first.count();
             if self.is_loud(bad) {
@@ -368,6 +361,10 @@ impl<'a> Case<'a> {
     }
 }
 
+/// Microseconds by which an alert's time, which is in whole milliseconds of two clocks, may be early.
+const ROUNDED: u64 = 2_000;
+
+/// The latest that it can have been.
 fn moment(alert: &Alert) -> Moment {
-    Moment((alert.at_unix_ms - NOON) * 1_000)
+    Moment((alert.at_unix_ms - NOON) * 1_000 + ROUNDED)
 }

@@ -17,7 +17,7 @@ use crate::random::Random;
 
 const CHECKS: usize = 12;
 const AT_ONCE: usize = 4;
-const STEPS: usize = 150;
+const STEPS: usize = 120;
 
 fn name(index: usize) -> String {
     format!("check {index}")
@@ -115,7 +115,9 @@ impl Life {
                 self.world.declare("p", self.specs.clone());
             }
         }
-        let time = [0.5, 5.0, 60.0, 300.0][self.chance(4) as usize];
+        // Every second life is a hectic one, in which checks flap.
+        let times = [[0.5, 5.0, 60.0, 300.0], [0.5, 5.0, 10.0, 20.0]][(self.seed % 2) as usize];
+        let time = times[self.chance(4) as usize];
         self.world.pass(time);
     }
 
