@@ -16,6 +16,7 @@ use anyhow::Context;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::child::{Ends, Process};
@@ -25,15 +26,15 @@ use crate::descendants::kill_tree;
 use crate::engine::alphabet::{Exit, Input};
 use crate::limits;
 use crate::monitor::alphabet::{self as monitor, Delivery, Undelivered};
+use crate::options::http::Http;
 use crate::options::value::show_duration;
 use crate::paths::{HOME_VARIABLE, Home};
 use crate::sys;
 
 /// How many are under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Deliveries {
-    /// Where the checks are shown over HTTP.
-    pub(super) page: Option<String>,
+    http: watch::Receiver<Option<Http>>,
     running: Rc<Cell<usize>>,
 }
 
@@ -48,6 +49,14 @@ impl Drop for Place {
 }
 
 impl Deliveries {
+    /// `http`: where the checks are shown, as it is configured at the time.
+    pub(super) fn new(http: watch::Receiver<Option<Http>>) -> Self {
+        Deliveries {
+            http,
+            running: Rc::default(),
+        }
+    }
+
     /// Begins an attempt. The future is to be spawned; it hands the end in. Dropped earlier, it kills what it began.
     pub(super) fn begin(
         &self,
@@ -60,7 +69,7 @@ impl Deliveries {
         let order = Order {
             delivery,
             home: home.root().to_owned(),
-            page: self.page.clone(),
+            page: self.http.borrow().as_ref().and_then(page),
         };
         let begun = match self.place() {
             Some(place) => Attempt::start(program, &order, place),
@@ -88,6 +97,19 @@ impl Deliveries {
             Place(Rc::clone(&self.running))
         })
     }
+}
+
+/// The address of the status page, for who reads an alert: under a name of the home's own, if there is one.
+fn page(http: &Http) -> Option<String> {
+    let port = http.listen.port();
+    let host = match http.hosts.first() {
+        Some(host) => host.clone(),
+        None if http.listen.ip().is_unspecified() => return None,
+        None if http.listen.is_ipv6() => format!("[{}]", http.listen.ip()),
+        None => http.listen.ip().to_string(),
+    };
+    // Which port the system chose is not known here.
+    (port != 0).then(|| format!("http://{host}:{port}/"))
 }
 
 /// A child that delivers.
@@ -226,6 +248,22 @@ impl Drop for Mortal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_alert_leads_to_the_page_where_its_address_is_known() {
+        let at = |listen: &str, hosts: &[&str]| {
+            page(&Http {
+                listen: listen.parse().expect("an address"),
+                hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            })
+        };
+        let shown = |text: &str| Some(text.to_owned());
+        assert_eq!(at("127.0.0.1:9620", &[]), shown("http://127.0.0.1:9620/"));
+        assert_eq!(at("[::1]:80", &[]), shown("http://[::1]:80/"));
+        assert_eq!(at("0.0.0.0:80", &["a.b"]), shown("http://a.b:80/"));
+        assert_eq!(at("0.0.0.0:80", &[]), None);
+        assert_eq!(at("127.0.0.1:0", &[]), None);
+    }
 
     #[test]
     fn every_end_of_the_child_means_something() {

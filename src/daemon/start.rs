@@ -129,7 +129,7 @@ async fn serve(
             workers: std::collections::HashMap::new(),
             nursery: Nursery::new(home, identity.daemon, doubt)?,
             watch: watch.clone(),
-            deliveries: Deliveries::default(),
+            deliveries: Deliveries::new(http.clone()),
             desk: Rc::clone(&desk),
             tasks,
             journal: opened.journal,
