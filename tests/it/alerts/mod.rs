@@ -1,6 +1,7 @@
 //! Alerts on their way out: `moonkeep deliver` alone, against servers and programs that behave and that do not, and
 //! with a daemon that is killed meanwhile.
 
+mod life;
 mod manager;
 mod programs;
 mod server;
