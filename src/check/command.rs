@@ -9,6 +9,7 @@ use mlua::{AnyUserData, Function, Lua, Value};
 use tokio::process::Command;
 
 use super::probe::Probe;
+use crate::lua::grants::Grants;
 use crate::lua::process::{Tap, finish, words};
 use crate::monitor::perfdata::{self, Measure};
 use crate::monitor::state::State;
@@ -55,7 +56,13 @@ async fn run(
     plugins: &Path,
     probe: &Probe,
 ) -> mlua::Result<Option<String>> {
-    let mut command = Command::new(locate(&words[0], plugins));
+    let program = locate(&words[0], plugins);
+    let grants = Grants::of_state(lua);
+    if grants.check_program(&program.to_string_lossy()).is_err() {
+        // The refusal names the program as the plugin does.
+        grants.check_program(&words[0])?;
+    }
+    let mut command = Command::new(program);
     command.args(&words[1..]);
     let tap = lua
         .app_data_ref::<Tap>()

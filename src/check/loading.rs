@@ -93,12 +93,13 @@ pub struct Adopted {
     pub nobodys: Vec<Section>,
 }
 
-/// A section without a plugin may be named after a check: its parameters are then those of that check's plugin.
+/// A section without a plugin may be named after a check: its parameters are then those of that check's plugin. Of several
+/// instances of it the one is meant whose checks go by their own names.
 pub fn adopt(instances: &mut [Instance], loose: Vec<Section>, loaded: &[Loaded]) -> Adopted {
     let mut adopted = Adopted::default();
     for section in loose {
-        let declares = |loaded: &Loaded| loaded.declares(&section.name);
-        match loaded.iter().position(declares) {
+        let declaring = (0..loaded.len()).filter(|at| loaded[*at].declares(&section.name));
+        match declaring.min_by_key(|at| instances[*at].renames) {
             Some(at) => {
                 instances[at].sections.push(section);
                 if !adopted.by.contains(&at) {

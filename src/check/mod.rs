@@ -31,6 +31,7 @@ pub mod text;
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
+use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -38,8 +39,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
-use crate::options::Config;
+use crate::options::{Config, SandboxMode, Settings, header};
 use crate::paths::Home;
+use crate::proto::messages::Allow;
 
 use crate::monitor::result::{Outcome, Report};
 use catalogue::Instance;
@@ -186,6 +188,8 @@ pub struct Description {
     /// The comment at the file's beginning.
     pub summary: String,
     pub params: Vec<params::Declared>,
+    /// What its header allows it; `None`: it is not confined.
+    pub allow: Option<Allow>,
 }
 
 /// Describes the plugin of that name: the home's own, else the binary's; or a file.
@@ -195,6 +199,9 @@ pub struct Description {
 pub fn describe(home: &Home, word: &str) -> Result<Description, Stop> {
     let found = catalogue::find(home, word).map_err(Stop::Usage)?;
     let text = found.source.read().map_err(Stop::Usage)?;
+    let mut settings = Settings::default();
+    header::apply_to_plugin(&text, &mut settings)
+        .map_err(|fault| Stop::Usage(fault.in_file(Path::new(&found.shown))))?;
     let bare = Instance {
         sections: Vec::new(),
         ..found.clone()
@@ -221,16 +228,28 @@ pub fn describe(home: &Home, word: &str) -> Result<Description, Stop> {
         file: found.shown,
         summary: summary(&String::from_utf8_lossy(&text)),
         params: plugin.params,
+        allow: (settings.sandbox != Some(SandboxMode::Off)).then_some(settings.allow),
     })
 }
 
+/// The comment at the beginning, without the header for moonkeep.
 fn summary(text: &str) -> String {
-    text.lines()
+    let lines = text
+        .lines()
         .skip_while(|line| line.starts_with("#!"))
         .map_while(|line| line.strip_prefix("--"))
-        .map(str::trim)
-        .collect::<Vec<_>>()
-        .join("\n")
+        .map(str::trim);
+    let mut in_header = false;
+    let mut kept = Vec::new();
+    for line in lines {
+        match line {
+            "/// moonkeep" => in_header = true,
+            "///" if in_header => in_header = false,
+            line if !in_header => kept.push(line),
+            _ => {}
+        }
+    }
+    kept.join("\n")
 }
 
 #[cfg(test)]
@@ -256,5 +275,7 @@ mod tests {
         let text = "-- One.\n--  Two.\nlocal x\n-- three";
         assert_eq!(summary(text), "One.\nTwo.");
         assert_eq!(summary("local x"), "");
+        let text = "-- One.\n-- /// moonkeep\n-- env.A = \"b\"\n-- ///\n-- Two.\n";
+        assert_eq!(summary(text), "One.\nTwo.");
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::catalogue::Instance;
 use super::loading::{Loaded, Place, adopt, load_all};
 use super::memory::Memory;
-use super::options::SpecNames;
 use super::plugin::{Ground, Source};
 use super::run::Job;
 use super::section::Section;
@@ -16,7 +15,7 @@ use crate::limits;
 use crate::lua::errors::nearest;
 use crate::monitor::result::Outcome;
 use crate::proto::messages::{
-    CheckDefaults, CheckKind, CheckSpec, ErrorCode, Json, LoadedFile, PluginInstance, Refusal,
+    CheckDefaults, CheckSpec, ErrorCode, Json, LoadedFile, PluginInstance, Refusal,
 };
 
 /// See the module.
@@ -106,28 +105,8 @@ impl Resident {
     /// Its checks, for the daemon. Each name once.
     #[must_use]
     pub fn specs(&self) -> Vec<CheckSpec> {
-        self.entries.values().map(|at| self.spec(*at)).collect()
-    }
-
-    fn spec(&self, at: usize) -> CheckSpec {
-        let entry = &self.suite.entries[at];
-        let kind = match &entry.work {
-            Work::Run(_) => CheckKind::Active,
-            Work::Hear => CheckKind::Heartbeat {
-                grace: entry.options.grace.unwrap_or(limits::HEARTBEAT_GRACE),
-            },
-            Work::Faulty(outcome) | Work::Broken(outcome) => CheckKind::Broken {
-                message: outcome.message.clone(),
-                traceback: outcome.traceback.clone(),
-            },
-        };
-        let names = SpecNames {
-            check: &entry.name,
-            instance: &entry.labels.instance,
-            file: &entry.labels.file,
-            on_change: self.hooks(&entry.labels.instance).is_some(),
-        };
-        entry.options.spec(names, kind, &self.suite.defaults)
+        let all = self.entries.values();
+        all.map(|at| self.suite.spec(*at)).collect()
     }
 
     /// The check of this name, to be run.
@@ -164,8 +143,7 @@ impl Resident {
     /// The `on_change` functions of an instance, if it has any.
     #[must_use]
     pub fn hooks(&self, instance: &str) -> Option<&Hooks> {
-        let mut hooks = self.suite.hooks.iter();
-        hooks.find(|hooks| hooks.instance == instance)
+        self.suite.hooks_of(instance)
     }
 
     /// The instances that have `on_change` functions.

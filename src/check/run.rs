@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use mlua::{Lua, MultiValue};
+use mlua::{Lua, MultiValue, Value};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::globals;
 use super::options::CheckOptions;
 use super::probe::{Findings, Probe, Said};
-use super::suite::{Entry, Runnable, Suite, Work};
+use super::suite::{Entry, Hooks, Runnable, Suite, Work};
 use crate::limits;
 use crate::lua::errors::{FAILURE_CODE, Failure, Raised};
 use crate::lua::process::Tap;
@@ -96,6 +96,31 @@ impl Job {
         outcome.file = self.file;
         outcome
     }
+}
+
+/// Runs the `on_change` functions of an instance, one after the other, all of them also if one fails. Gives what they
+/// printed, and the first failure. Cancel safe, as [`Job::run`] is.
+pub async fn tell(
+    hooks: &Hooks,
+    change: &Value,
+    limit: Duration,
+) -> (Vec<String>, Result<(), Failure>) {
+    let deadline = Instant::now() + limit;
+    let (tap, said) = (Tap::default(), Said::default());
+    let mut result = Ok(());
+    for function in &hooks.functions {
+        let ended = Tapped {
+            run: hooks.state.run(function, change, Some(deadline)),
+            lua: hooks.state.lua(),
+            tap: &tap,
+            said: &said,
+        }
+        .await;
+        if let (Ok(()), Err(failure)) = (&result, ended) {
+            result = Err(failure);
+        }
+    }
+    (said.take(), result)
 }
 
 async fn run_one(name: &str, runnable: &Runnable, limit: Duration) -> Outcome {

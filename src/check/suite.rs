@@ -8,7 +8,7 @@ use mlua::Function;
 
 use super::catalogue::{Catalogue, Instance, catalogue, no_plugin};
 use super::loading::{Loaded, Place, adopt, load_all};
-use super::options::{self, CheckOptions};
+use super::options::{self, CheckOptions, SpecNames};
 use super::params::{Declared, Written};
 use super::plugin::{Check, Plugin, Source};
 use super::stock;
@@ -18,7 +18,7 @@ use crate::lua::state::State;
 use crate::monitor::result::Outcome;
 use crate::options::Config;
 use crate::paths::Home;
-use crate::proto::messages::CheckDefaults;
+use crate::proto::messages::{CheckDefaults, CheckKind, CheckSpec};
 
 /// What was asked for on the command line.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -120,7 +120,10 @@ impl Suite {
             let mut anew = load_all(place, again, &request.sets).await;
             loaded[at] = anew.remove(0);
         }
-        let mut suite = Suite::default();
+        let mut suite = Suite {
+            defaults: config.all_checks().defaults.clone(),
+            ..Suite::default()
+        };
         for fault in &catalogue.faults {
             suite.fault(&fault.name, fault.message.clone());
         }
@@ -147,6 +150,35 @@ impl Suite {
         suite.refuse_unread(&request.sets)?;
         suite.refuse_doubles();
         Ok(suite)
+    }
+
+    /// An entry as the daemon is told of it.
+    #[must_use]
+    pub fn spec(&self, at: usize) -> CheckSpec {
+        let entry = &self.entries[at];
+        let kind = match &entry.work {
+            Work::Run(_) => CheckKind::Active,
+            Work::Hear => CheckKind::Heartbeat {
+                grace: entry.options.grace.unwrap_or(limits::HEARTBEAT_GRACE),
+            },
+            Work::Faulty(outcome) | Work::Broken(outcome) => CheckKind::Broken {
+                message: outcome.message.clone(),
+                traceback: outcome.traceback.clone(),
+            },
+        };
+        let names = SpecNames {
+            check: &entry.name,
+            instance: &entry.labels.instance,
+            file: &entry.labels.file,
+            on_change: self.hooks_of(&entry.labels.instance).is_some(),
+        };
+        entry.options.spec(names, kind, &self.defaults)
+    }
+
+    /// The `on_change` functions of an instance, if it has any.
+    #[must_use]
+    pub fn hooks_of(&self, instance: &str) -> Option<&Hooks> {
+        self.hooks.iter().find(|hooks| hooks.instance == instance)
     }
 
     pub(super) fn fault(&mut self, name: &str, message: String) {

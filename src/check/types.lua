@@ -2,10 +2,34 @@
 --- What plugins in `plugins/` have as globals. docs/checks.md describes them.
 
 ---@class moonkeep.CheckOptions
----@field every? number|string how often the daemon is to run it: "30s", "1m"
+---@field every? number|string how often the daemon runs it, start to start: "30s" (the default), "1m"
+---@field retry_every? number|string the same while its last result is not its confirmed state; default 5 s
+---@field cron? string in the place of `every`: "*/5 * * * *", in local time
 ---@field timeout? number|string default 10 s
+---@field rise? integer good results in a row that confirm a recovery; default 2
+---@field fall? integer bad results in a row that confirm a problem; default 3
+---@field jitter? number share of `every` by which runs are spread; default 0.1
 ---@field tags? string[]
 ---@field needs? string[] names of parents
+
+---@class moonkeep.HeartbeatOptions
+---@field every? number|string how often it is expected; in the plugin or in its section
+---@field grace? number|string how late it may be; default 1 m
+---@field tags? string[]
+---@field needs? string[] names of parents
+
+--- A confirmed change of a check, as on_change hears of it.
+---@class moonkeep.Change
+---@field kind "problem"|"recovery"|"flapping_start"|"flapping_stop"
+---@field check string
+---@field instance string
+---@field from? "ok"|"warning"|"unknown"|"critical"
+---@field to "ok"|"warning"|"unknown"|"critical"
+---@field message string
+---@field measures table[]
+---@field tags string[]
+---@field began_unix_ms integer when the problem began
+---@field at_unix_ms integer
 
 ---@class moonkeep.Thresholds
 ---@field warn? number|string a number: above it; a text: a Nagios range like "10:20"
@@ -54,6 +78,15 @@ function probe:remaining() end
 ---@param run fun(c: moonkeep.Probe): string?
 ---@overload fun(name: string, run: fun(c: moonkeep.Probe): string?)
 function check(name, options, run) end
+
+--- Declares a heartbeat: a job tells of itself with `moonkeep heartbeat NAME`, and silence is critical.
+---@param name string
+---@param options? moonkeep.HeartbeatOptions
+function heartbeat(name, options) end
+
+--- Calls a function in the daemon at each confirmed change of a check of this plugin.
+---@param hook fun(change: moonkeep.Change)
+function on_change(hook) end
 
 --- Declares and reads a parameter; nil as default: required.
 ---@generic T

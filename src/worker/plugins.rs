@@ -4,9 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use mlua::Value;
+use std::time::Duration;
 
 use super::memory::Memory;
 use super::pipes::Pipes;
@@ -16,6 +14,7 @@ use super::stage::Stage;
 use super::turn::{Desk, Guest, Turn};
 use crate::check::plugin::Ground;
 use crate::check::resident::{Asked, Resident, Unfit};
+use crate::check::run;
 use crate::check::suite::Hooks;
 use crate::limits;
 use crate::lua::host::{Host, Surroundings};
@@ -239,11 +238,7 @@ fn in_lines(specs: Vec<CheckSpec>) -> Vec<Vec<CheckSpec>> {
 
 /// What a check printed goes to the log, under its name; the rest is the answer.
 fn told(mut outcome: Outcome) -> Body {
-    for text in std::mem::take(&mut outcome.said) {
-        for line in text.lines() {
-            log::line("", &format!("{}: {line}", outcome.name));
-        }
-    }
+    print(&outcome.name, std::mem::take(&mut outcome.said));
     outcome.shorten();
     Body::Ok {
         result: Payload::Json(Json::of(&outcome)),
@@ -251,9 +246,14 @@ fn told(mut outcome: Outcome) -> Body {
     }
 }
 
-/// Runs the functions one after the other; all of them, also if one fails.
+/// To the log, each line with a name in front.
+fn print(who: &str, said: Vec<String>) {
+    for line in said.iter().flat_map(|text| text.lines()) {
+        log::line("", &format!("{who}: {line}"));
+    }
+}
+
 async fn change_heard(hooks: Hooks, change: Option<Json>, timeout: Duration) -> Body {
-    let deadline = Instant::now() + timeout;
     let text = change.as_ref().map_or("{}", Json::as_str);
     let change = match json::decode(hooks.state.lua(), text.as_bytes()) {
         Ok(change) => change,
@@ -262,17 +262,15 @@ async fn change_heard(hooks: Hooks, change: Option<Json>, timeout: Duration) -> 
             return Body::Error(Refusal::new(ErrorCode::BadRequest, why));
         }
     };
-    let mut failed = None;
-    for function in &hooks.functions {
-        let change: Value = change.clone();
-        if let Err(failure) = hooks.state.run(function, change, Some(deadline)).await {
-            log::line("error", &format!("on_change: {failure}"));
-            failed.get_or_insert(failure.refusal("on_change"));
+    let (said, result) = run::tell(&hooks, &change, timeout).await;
+    print(&format!("on_change of {}", hooks.instance), said);
+    match result {
+        Err(failure) => {
+            let what = format!("on_change of {}", hooks.instance);
+            log::failure(&what, &failure);
+            Body::Error(failure.refusal(&what))
         }
-    }
-    match failed {
-        Some(refusal) => Body::Error(refusal),
-        None => Body::Ok {
+        Ok(()) => Body::Ok {
             result: Payload::Empty,
             replayed: false,
         },

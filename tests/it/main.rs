@@ -46,6 +46,8 @@ mod model;
 #[cfg(test)]
 mod outcomes;
 #[cfg(test)]
+mod plugin_worker;
+#[cfg(test)]
 mod promises;
 #[cfg(test)]
 mod reload;

@@ -5,6 +5,8 @@ use crate::check::stock;
 use crate::check::suite::{Entry, Inactive, Request, Suite};
 use crate::check::text::escaped;
 use crate::paths::Home;
+use crate::proto::messages::{Allow, CheckKind, CheckSpec};
+use crate::timespan::show_duration;
 
 use super::super::exit::{Exit, Failure};
 use super::super::output::Output;
@@ -14,21 +16,27 @@ use super::stopped;
 /// `check --list`
 pub(super) fn list(output: &Output, suite: &Suite, request: &Request) -> Result<Exit, Failure> {
     let chosen = suite
-        .select(&request.words)
+        .find(&request.words)
         .map_err(|why| Failure::new(Exit::CheckUsage, why))?;
-    let entries = chosen.iter().map(|at| &suite.entries[*at]);
+    let entries = chosen
+        .iter()
+        .map(|at| (&suite.entries[*at], suite.spec(*at)));
     if output.json {
-        let checks: Vec<_> = entries.map(entry_json).collect();
+        let checks: Vec<_> = entries
+            .map(|(entry, spec)| entry_json(entry, &spec))
+            .collect();
         let inactive: Vec<_> = suite.inactive.iter().map(inactive_json).collect();
         output.json(&serde_json::json!({ "checks": checks, "inactive": inactive }))?;
         return Ok(Exit::Ok);
     }
-    let mut rows: Vec<Vec<Cell>> = entries.map(entry_row).collect();
+    let mut rows: Vec<Vec<Cell>> = entries
+        .map(|(entry, spec)| entry_row(entry, &spec))
+        .collect();
     if request.words.is_empty() {
         rows.extend(suite.inactive.iter().map(inactive_row));
     }
     if !rows.is_empty() {
-        for line in table::lines(output, &["CHECK", "FILE", "TAGS", "REMARK"], &rows) {
+        for line in table::lines(output, &["CHECK", "RUNS", "FILE", "TAGS", "REMARK"], &rows) {
             output.line(&line)?;
         }
     }
@@ -42,10 +50,20 @@ pub(super) fn list(output: &Output, suite: &Suite, request: &Request) -> Result<
     Ok(Exit::Ok)
 }
 
-fn entry_json(entry: &Entry) -> serde_json::Value {
+fn entry_json(entry: &Entry, spec: &CheckSpec) -> serde_json::Value {
+    let (kind, grace) = match &spec.kind {
+        CheckKind::Active => ("active", None),
+        CheckKind::Heartbeat { grace } => ("heartbeat", Some(grace.as_secs_f64())),
+        CheckKind::Broken { .. } => ("broken", None),
+    };
     serde_json::json!({
         "name": entry.name,
+        "kind": kind,
+        "every_seconds": spec.cron.is_none().then(|| spec.every.as_secs_f64()),
+        "cron": spec.cron,
+        "grace_seconds": grace,
         "tags": entry.tags(),
+        "needs": spec.needs,
         "file": entry.labels.file,
         "fault": fault(entry),
     })
@@ -55,14 +73,30 @@ fn inactive_json(one: &Inactive) -> serde_json::Value {
     serde_json::json!({ "plugin": one.labels.instance, "missing": one.missing })
 }
 
-fn entry_row(entry: &Entry) -> Vec<Cell> {
-    let remark = fault(entry).map_or_else(String::new, |why| format!("cannot run: {why}"));
-    row(
+fn entry_row(entry: &Entry, spec: &CheckSpec) -> Vec<Cell> {
+    let remark = match fault(entry) {
+        Some(why) => format!("cannot run: {why}"),
+        None if spec.needs.is_empty() => String::new(),
+        None => format!("needs {}", spec.needs.join(", ")),
+    };
+    row([
         &entry.name,
+        &when(spec),
         &entry.labels.file,
         &entry.tags().join(", "),
         &remark,
-    )
+    ])
+}
+
+/// When the daemon runs it.
+fn when(spec: &CheckSpec) -> String {
+    let every = show_duration(spec.every);
+    match (&spec.kind, &spec.cron) {
+        (CheckKind::Heartbeat { .. }, _) => format!("heard {every}"),
+        (CheckKind::Broken { .. }, _) => String::new(),
+        (CheckKind::Active, Some(cron)) => cron.clone(),
+        (CheckKind::Active, None) => every,
+    }
 }
 
 fn inactive_row(one: &Inactive) -> Vec<Cell> {
@@ -71,14 +105,11 @@ fn inactive_row(one: &Inactive) -> Vec<Cell> {
     } else {
         format!("inactive: needs {}", one.missing.join(", "))
     };
-    row(&one.labels.instance, &one.labels.file, "", &remark)
+    row([&one.labels.instance, "", &one.labels.file, "", &remark])
 }
 
-fn row(name: &str, file: &str, tags: &str, remark: &str) -> Vec<Cell> {
-    [name, file, tags, remark]
-        .into_iter()
-        .map(|text| Cell::new(escaped(text)))
-        .collect()
+fn row(cells: [&str; 5]) -> Vec<Cell> {
+    cells.map(|text| Cell::new(escaped(text))).into()
 }
 
 fn fault(entry: &Entry) -> Option<&str> {
@@ -125,6 +156,8 @@ pub(super) fn help(output: &Output, home: &Home, plugin: &str) -> Result<Exit, F
             "file": described.file,
             "summary": described.summary,
             "params": params,
+            "confined": described.allow.is_some(),
+            "allow": described.allow,
         }))?;
         return Ok(Exit::Ok);
     }
@@ -146,7 +179,35 @@ pub(super) fn help(output: &Output, home: &Home, plugin: &str) -> Result<Exit, F
         output.line(&format!("  {} ({default})", escaped(&param.name)))?;
         output.line(&format!("      {}", escaped(&param.doc)))?;
     }
-    output.line("  enabled, every, timeout, tags")?;
+    output.line("  plugin, enabled, every, retry_every, cron, timeout, rise, fall, jitter, grace, tags, needs")?;
     output.line("      understood for every plugin")?;
+    output.line("")?;
+    output.line(&permissions(described.allow.as_ref()))?;
     Ok(Exit::Ok)
+}
+
+/// What its header says that it may do.
+fn permissions(allow: Option<&Allow>) -> String {
+    let Some(allow) = allow else {
+        return "It is not confined: its header allows nothing in particular, so it may do what you may.".to_owned();
+    };
+    let lists = [
+        ("read", &allow.read),
+        ("write", &allow.write),
+        ("net", &allow.net),
+        ("unix", &allow.unix),
+        ("run", &allow.run),
+        ("env", &allow.env),
+    ];
+    let said = lists.iter().filter(|(_, list)| !list.is_empty());
+    let said: Vec<String> = said
+        .map(|(key, list)| format!("{key} {}", escaped(&list.join(", "))))
+        .collect();
+    match said.is_empty() {
+        true => "It is confined: it may read its home and write its own folder.".to_owned(),
+        false => format!(
+            "It is confined: beyond its home and its own folder it may {}.",
+            said.join("; ")
+        ),
+    }
 }

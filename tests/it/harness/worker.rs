@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 
+use moonkeep::check::catalogue::catalogue;
+use moonkeep::check::groups::groups;
 use moonkeep::limits;
 use moonkeep::proto::codec;
 use moonkeep::proto::ids::{Generation, ScriptName};
-use moonkeep::proto::messages::{Encoding, Setup, ToWorker};
+use moonkeep::proto::messages::{Confinement, Encoding, Setup, ToWorker};
 use rustix::fs::FlockOperation;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -58,6 +60,51 @@ pub(crate) fn setup(home: &Home, file: &str) -> Setup {
         plugins: Vec::new(),
         check_defaults: Default::default(),
         confinement: Default::default(),
+    }
+}
+
+/// What a daemon would say of the worker of `plugins/FILE`, or of `@stock` for no file. By the same way as the daemon:
+/// the home's `moonkeep.toml` counts.
+pub(crate) fn plugin_setup(home: &Home, worker: &str) -> Setup {
+    let place = moonkeep::paths::Home::at(&home.root()).expect("a home");
+    let config = moonkeep::scripts::load_config(&place).expect("a good moonkeep.toml");
+    let catalogue = catalogue(&place, &config).expect("readable");
+    let groups = groups(&catalogue, |path| {
+        fs::read(path).map_err(|error| error.to_string())
+    });
+    let found = groups
+        .workers
+        .iter()
+        .find(|group| group.name.as_str() == worker);
+    let group = found.unwrap_or_else(|| panic!("no worker {worker}: {groups:#?}"));
+    fs::create_dir_all(home.path("state/scripts").join(worker)).expect("its folder");
+    Setup {
+        script: group.name.clone(),
+        generation: Generation(1),
+        home: home.root(),
+        socket: home.socket(),
+        path: group.path.clone().unwrap_or_else(|| home.path("plugins")),
+        content: group.content.clone(),
+        exec: false,
+        args: Vec::new(),
+        concurrency: group.settings.concurrency,
+        memory_bytes: group.settings.memory_bytes,
+        preempt: group.settings.preempt,
+        keep_children: false,
+        files: group.settings.files,
+        encoding: Encoding::Text,
+        legacy: false,
+        handover: None,
+        outcomes: home.path(&format!("state/outcomes/{}", Uuid::now_v7())),
+        lock: home.path(&format!("state/scripts/{worker}.lock")),
+        user: None,
+        plugins: group.instances.clone(),
+        check_defaults: config.all_checks().defaults.clone(),
+        confinement: Confinement {
+            mode: group.settings.sandbox.unwrap_or_default(),
+            landlock: true,
+            allow: group.settings.allow.clone(),
+        },
     }
 }
 

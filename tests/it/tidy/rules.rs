@@ -79,6 +79,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "check",
         &[
             "limits", "proto", "options", "paths", "sys", "lua", "trust", "scripts", "monitor",
+            "timespan",
         ],
     ),
     (
@@ -115,7 +116,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "limits", "proto", "options", "paths", "scripts", "sys", "client", "daemon", "worker",
-            "lua", "trust", "check", "monitor",
+            "lua", "trust", "check", "monitor", "timespan",
         ],
     ),
     ("main", &["cli", "daemon", "worker", "deliver"]),
