@@ -60,7 +60,9 @@ fn log_of(home: &Home, name: Option<&str>) -> Result<PathBuf, Failure> {
     if path.exists() {
         return Ok(path);
     }
-    names::check_known(home, &script)?;
+    if !script.is_plugin() {
+        names::check_known(home, &script)?;
+    }
     Ok(path)
 }
 

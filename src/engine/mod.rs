@@ -323,7 +323,7 @@ impl Engine {
     fn warning_of_root(&self) -> Option<String> {
         let roots = |script: &&scripts::Script| {
             let spec = script.spec.as_ref();
-            spec.is_some_and(|spec| spec.settings.user.is_none())
+            !script.name.is_plugin() && spec.is_some_and(|spec| spec.settings.user.is_none())
         };
         let count = self.scripts.values().filter(roots).count();
         (self.identity.is_roots && count > 0).then(|| {

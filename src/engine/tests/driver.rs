@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::engine::Engine;
 use crate::engine::alphabet::*;
 use crate::engine::records::*;
+use crate::monitor::alphabet as monitor;
 use crate::options::Settings;
 use crate::proto::ids::*;
 use crate::proto::messages::*;
@@ -27,7 +28,7 @@ pub(super) fn identity() -> Identity {
 }
 
 pub(super) fn name(text: &str) -> ScriptName {
-    ScriptName::new(text).unwrap()
+    ScriptName::parse(text).unwrap()
 }
 
 pub(super) fn worker(script: &str, generation: u64) -> WorkerId {
@@ -62,6 +63,10 @@ pub(super) struct World {
     pub(super) looks: bool,
     /// The journal takes every record at once. Else a test says when, by [`World::journaled`].
     pub(super) journals: bool,
+    /// What is to be kept of the checks is written at once.
+    pub(super) keeps: bool,
+    /// How much that was.
+    pub(super) kept: u64,
     next_session: u64,
 }
 
@@ -74,6 +79,8 @@ impl World {
             stalled: false,
             looks: true,
             journals: true,
+            keeps: true,
+            kept: 0,
             next_session: 1,
         }
     }
@@ -121,6 +128,13 @@ impl World {
                 && self.looks
             {
                 self.engine.handle(self.now, Input::Looked { look });
+            }
+            if let Effect::Monitor(monitor::Effect::Keep(_)) = &effect {
+                self.kept += 1;
+                if self.keeps {
+                    self.engine
+                        .handle(self.now, Input::Kept { count: self.kept });
+                }
             }
             self.seen.push(effect);
             if let Some((peer, cost)) = sent

@@ -5,6 +5,7 @@
     reason = "a test picks out what it looks for"
 )]
 
+mod checking;
 mod crashes;
 mod driver;
 mod forgery;
