@@ -10,6 +10,8 @@ mod campaign;
 #[cfg(test)]
 mod check;
 #[cfg(test)]
+mod checks_daemon;
+#[cfg(test)]
 mod children;
 #[cfg(test)]
 mod claim;
