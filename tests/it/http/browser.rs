@@ -14,7 +14,7 @@ use moonkeep::serve::{Snapshot, headers_of_all, route};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Answer, connect, made, say};
+use super::{Answer, connect, made};
 use crate::harness::{end_processes_of, wait_for};
 
 /// Serves made-up views as the daemon serves its own, headers and all: `/NAME` is the page of a view.
@@ -130,9 +130,7 @@ impl Browser {
         stream
             .write_all((head + &body).as_bytes())
             .expect("the driver reads");
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).expect("the driver answers");
-        let answer = Answer::parse(&bytes);
+        let answer = answer_of(stream);
         let value: Value = serde_json::from_str(&answer.body).expect("JSON");
         assert_eq!(answer.status, 200, "{path}: {value}");
         value["value"].clone()
@@ -204,11 +202,11 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         if !self.session.is_empty() && !std::thread::panicking() {
-            let head = format!(
-                "DELETE /session/{} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-                self.session, self.address
+            self.send(
+                "DELETE",
+                &format!("/session/{}", self.session),
+                &Value::Null,
             );
-            say(self.address, &head);
         }
         self.driver.kill().ok();
         self.driver.wait().ok();
@@ -219,6 +217,25 @@ impl Drop for Browser {
             "the browser has not left: {left:?}"
         );
     }
+}
+
+/// The driver keeps its connections open: its answers end where they say.
+#[track_caller]
+fn answer_of(stream: TcpStream) -> Answer {
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        let count = reader.read_line(&mut head).expect("the driver answers");
+        assert!(count > 0, "the driver has ended");
+    }
+    let mut answer = Answer::parse(head.as_bytes());
+    let length = answer
+        .header("content-length")
+        .and_then(|text| text.parse().ok());
+    let mut body = vec![0; length.expect("a length")];
+    reader.read_exact(&mut body).expect("the driver answers");
+    answer.body = String::from_utf8(body).expect("UTF-8");
+    answer
 }
 
 /// base64, as WebDriver sends pictures.

@@ -31,8 +31,8 @@ impl Answer {
             .next()
             .and_then(|line| line.split(' ').nth(1)?.parse().ok());
         let headers = lines.map(|line| {
-            let (name, value) = line.split_once(": ").expect("a header");
-            (name.to_lowercase(), value.to_owned())
+            let (name, value) = line.split_once(':').expect("a header");
+            (name.to_lowercase(), value.trim_start().to_owned())
         });
         Answer {
             status: status.expect("a status line"),

@@ -343,7 +343,7 @@ fn parts(page: &str) -> (Vec<&str>, Vec<&str>) {
 /// What is on a page that nobody meant to be there.
 fn intruders(page: &str) -> Vec<String> {
     const TAGS: &str = "head body svg defs symbol circle path use title header footer main section p h1 h2 h3 time div span bdi ul li dl dt dd b a \
-                        details summary table thead tbody tr th td code html pre";
+                        details summary small table thead tbody tr th td code html pre";
     const NAMES: &str = "class id viewbox cx cy r d width height aria-hidden aria-labelledby aria-label href role preserveaspectratio scope";
     let (tags, texts) = parts(page);
     let mut found = Vec::new();
