@@ -19,6 +19,8 @@ pub(crate) struct Status {
     /// What is wrong with the home as a whole: a faulty `moonkeep.toml`, for one.
     pub(crate) warnings: Vec<String>,
     pub(crate) journal: Journal,
+    /// Where it listens for HTTP.
+    pub(crate) http: Option<String>,
     pub(crate) scripts: Vec<Script>,
 }
 
@@ -107,6 +109,11 @@ impl Status {
             format!("Scripts: {}", self.counts()),
         ];
         lines.extend(self.journal.line(output));
+        lines.extend(
+            self.http
+                .iter()
+                .map(|at| format!("HTTP: http://{}/", output.shown(at))),
+        );
         for warning in self.warnings.iter().filter(|text| !self.is_an_error(text)) {
             lines.push(output.paint(Paint::Warn, &output.shown(&format!("Warning: {warning}"))));
         }
@@ -238,7 +245,7 @@ mod tests {
     fn a_status_is_shown_as_a_table_with_the_errors_below() {
         let status: Status = serde_json::from_str(
             r#"{"version":"0.1.0","uuid":"u","pid":7,"uptime_seconds":3725.2,"home":"/h","socket":"/s","clients":1,
-            "journal":{"state":"ok","entries":12},"scripts":[{"name":"a","state":"ready","pid":8,"generation":2,"restarts":0,"in_flight":1,"queued":0,"memory_bytes":2097152,"last_error":null,
+            "journal":{"state":"ok","entries":12},"http":"127.0.0.1:9620","scripts":[{"name":"a","state":"ready","pid":8,"generation":2,"restarts":0,"in_flight":1,"queued":0,"memory_bytes":2097152,"last_error":null,
             "sandbox":{"level":"full"},"durability":"process"},
             {"name":"broken","state":"failed","pid":null,"generation":3,"restarts":2,"in_flight":0,"queued":0,"memory_bytes":null,"last_error":"scripts/broken.lua:3: oops"}]}"#,
         )
@@ -253,6 +260,7 @@ Socket: /s
 Clients: 1
 Scripts: 2 (1 ready, 1 failed)
 Journal: ok, 12 requests
+HTTP: http://127.0.0.1:9620/
 
 NAME    STATE   PID  GEN  RESTARTS  RUNNING  QUEUED  MEMORY   SANDBOX  DURABILITY
 a       ready   8    2    0         1        0       2.0 MiB  full     process
