@@ -110,6 +110,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "monitor",
             "check",
             "serve",
+            "trust",
         ],
     ),
     (
