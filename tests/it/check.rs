@@ -3,6 +3,7 @@
 mod formats;
 mod judges;
 mod junit;
+mod kinds;
 mod stock;
 
 use std::io::{Read, Write};
