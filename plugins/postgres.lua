@@ -4,7 +4,7 @@
 local address = param("address", nil, '"host" or "host:port"; port 5432 unless given')
 local user = param("user", "", "who logs in; empty: nobody, it is enough that the server asks for a password or names a mistake in the name")
 local database = param("database", "", "empty: the one named after the user")
-local password = param("password", "", "sent as it is, if the server asks for a plain one")
+local password = param("password", "", "given if the server asks for a plain one; as it is or as env:NAME or file:PATH")
 local query = param("query", "", "one statement, run if the server lets us in; its first value is measured or compared; empty: none")
 local expect = param("expect", "", "what the query's first value must be; empty: any")
 local warn = param("warn", "1", "seconds to the answer above which we warn, or a range")
@@ -18,6 +18,20 @@ end
 if query ~= "" and user == "" then
   error("parameter `query` needs the parameter `user`", 0)
 end
+
+-- "env:NAME" and "file:PATH" stand for what is there, so that no secret need be in moonkeep.toml.
+local function secret(text)
+  local variable, file = text:match("^env:(.+)$"), text:match("^file:(.+)$")
+  if variable then
+    return os.getenv(variable) or error(("parameter `password`: there is no variable %s"):format(variable), 0)
+  end
+  if file then
+    local place = file:sub(1, 1) == "/" and file or require("moonkeep").home .. "/" .. file
+    return (fs.read(place):gsub("%s+$", ""))
+  end
+  return text
+end
+password = secret(password)
 
 local function given(text)
   return text ~= "" and text or nil

@@ -39,7 +39,7 @@ local function exactly(text)
   return text:match("^%d+$") and text .. ":" .. text or given(text)
 end
 
-local title = given(name) or given(matches) or given(pidfile) or "of " .. user
+local meant = given(name) or given(matches) or given(pidfile) or user
 
 local function uid_of(wanted)
   if wanted == "" or wanted:match("^%d+$") then
@@ -68,39 +68,31 @@ local function is_meant(process, pid, uid)
     and (not uid or process.uid == uid)
 end
 
--- The processor seconds of a process; the kernel counts in hundredths. nil if it has ended.
-local function seconds_of(pid)
-  local read, text = pcall(fs.read, ("/proc/%d/stat"):format(pid))
-  local fields = {}
-  for word in (read and text:match("^.*%)(.*)$") or ""):gmatch("%S+") do
-    fields[#fields + 1] = tonumber(word) or word
-  end
-  return fields[13] and (fields[12] + fields[13]) / 100, fields[20]
-end
-
-local function seconds_of_all(found)
+-- The processor seconds of each.
+local function seconds_of(found)
   local now = {}
   for _, process in ipairs(found) do
-    local seconds, begun = seconds_of(process.pid)
-    if seconds then
-      now[process.pid .. "/" .. begun] = seconds
-    end
+    now[process.pid] = { used = process.cpu, started = process.started }
   end
   return { at = time.monotonic(), of = now }
 end
 
 -- Percent since the last run; a first run watches for half a second.
-local function usage(c, found)
-  local before = c.state.cpu
-  if not before or time.monotonic() - before.at < 0.5 then
-    before = seconds_of_all(found)
+local function usage(c, found, again)
+  local before, now = c.state.cpu, seconds_of(found)
+  if not before or now.at - before.at < 0.5 then
     time.sleep(0.5)
+    before, now = now, seconds_of(again())
   end
-  local now = seconds_of_all(found)
   c.state.cpu = now
   local spent = 0
-  for key, seconds in pairs(now.of) do
-    spent = spent + math.max(0, seconds - (before.of[key] or 0))
+  for pid, one in pairs(now.of) do
+    local same = before.of[pid]
+    -- A process id that is used again is another process.
+    if same and math.abs(same.started - one.started) > 2 then
+      same = nil
+    end
+    spent = spent + math.max(0, one.used - (same and same.used or 0))
   end
   return 100 * spent / (now.at - before.at)
 end
@@ -115,7 +107,7 @@ local function pid_of_file(c)
   return pid
 end
 
-check("process " .. title, { every = "30s", tags = { "machine" } }, function(c)
+check("process " .. meant, { every = "30s", tags = { "machine" } }, function(c)
   local pid
   if pidfile ~= "" then
     pid = pid_of_file(c)
@@ -128,25 +120,29 @@ check("process " .. title, { every = "30s", tags = { "machine" } }, function(c)
     c:unknown(unknown)
     return
   end
-  local found, dead, bytes = {}, 0, 0
-  for _, process in ipairs(system.processes()) do
-    if is_meant(process, pid, uid) then
-      if process.state == "Z" then
-        dead = dead + 1
-      else
-        found[#found + 1] = process
-        bytes = bytes + process.memory
+  local function look()
+    local found, dead, bytes = {}, 0, 0
+    for _, process in ipairs(system.processes()) do
+      if is_meant(process, pid, uid) then
+        if process.state == "Z" then
+          dead = dead + 1
+        else
+          found[#found + 1] = process
+          bytes = bytes + process.memory
+        end
       end
     end
+    return found, dead, bytes
   end
+  local found, dead, bytes = look()
   c:measure("processes", #found, "", { warn = exactly(count_warn), crit = exactly(count), min = 0 })
   c:measure("memory", bytes, "B", { warn = given(memory), crit = given(memory_crit), min = 0 })
   if cpu ~= "" or cpu_crit ~= "" then
-    c:measure("cpu", usage(c, found), "%", { warn = given(cpu), crit = given(cpu_crit), min = 0 })
+    c:measure("cpu", usage(c, found, look), "%", { warn = given(cpu), crit = given(cpu_crit), min = 0 })
   end
   if zombies ~= "" then
     c:measure("zombies", dead, "", { warn = zombies, min = 0 })
   end
   local only = #found == 1 and ", pid " .. found[1].pid or ""
-  return ("%d of %s%s, %.1f MB"):format(#found, title, only, bytes / 1e6)
+  return ("%d of %s%s, %.1f MB"):format(#found, meant, only, bytes / 1e6)
 end)

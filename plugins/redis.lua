@@ -1,6 +1,6 @@
 -- Whether a Redis server (or Valkey, KeyDB) answers PING, how fast, and what its INFO says.
 local address = param("address", nil, '"host" or "host:port"; port 6379 unless given')
-local password = param("password", "", "for AUTH; empty: none")
+local password = param("password", "", "for AUTH, as it is or as env:NAME or file:PATH; empty: none")
 local user = param("user", "", "for AUTH with an access list; empty: the default user")
 local warn = param("warn", "0.5", "seconds to the answer above which we warn, or a range")
 local crit = param("crit", "2", "seconds to the answer above which it is critical, or a range")
@@ -12,6 +12,20 @@ local lag = param("lag", "", "seconds since a replica heard of its master above 
 if not address:find(":%d+$") then
   address = address .. ":6379"
 end
+
+-- "env:NAME" and "file:PATH" stand for what is there, so that no secret need be in moonkeep.toml.
+local function secret(text)
+  local variable, file = text:match("^env:(.+)$"), text:match("^file:(.+)$")
+  if variable then
+    return os.getenv(variable) or error(("parameter `password`: there is no variable %s"):format(variable), 0)
+  end
+  if file then
+    local place = file:sub(1, 1) == "/" and file or require("moonkeep").home .. "/" .. file
+    return (fs.read(place):gsub("%s+$", ""))
+  end
+  return text
+end
+password = secret(password)
 
 local function given(text)
   return text ~= "" and text or nil

@@ -100,7 +100,7 @@ fn files_are_judged_by_facts_and_content() {
             (
                 &file(
                     &path,
-                    "age = \"1h\"\nsize = \"1:100\"\nkind = \"file\"\nmode = \"0640\"\ncontains = \"text\"\nlacks = \"moon\"\nmatches = '^some \\w+$'",
+                    "sha256 = \"a23e5fdcd7b276bdd81aa1a0b7b963101863dd3f61ff57935f8c5ba462681ea6\"\nage = \"1h\"\nsize = \"1:100\"\nkind = \"file\"\nmode = \"0640\"\ncontains = \"text\"\nlacks = \"moon\"\nmatches = '^some \\w+$'",
                 ),
                 "ok",
                 "10 bytes",
@@ -143,10 +143,7 @@ fn files_are_judged_by_facts_and_content() {
                 "size 10 B is below 100 (warning)",
             ),
             (
-                &file(
-                    &path,
-                    "sha256 = \"a1fff0ffefb9eace7230c24e50731f0a91c62f9cefdfe77121c2f607125dffae\"",
-                ),
+                &file(&path, "sha256 = \"00\""),
                 "critical",
                 "the SHA-256 of",
             ),

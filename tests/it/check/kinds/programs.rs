@@ -138,6 +138,7 @@ fn redis_is_asked_for_its_info() {
         "64mb",
     ]);
     let redis = Service::start(command.current_dir(home.root()), address);
+    home.write("words/redis", "secret\n");
     let at = |more: &str| {
         format!(
             "plugin = \"redis\"\naddress = \"{}\"\n{more}",
@@ -154,7 +155,16 @@ fn redis_is_asked_for_its_info() {
                 "ok",
                 "Redis",
             ),
-            (&at("password = \"secret\"\nmemory = 90"), "ok", "master"),
+            (
+                &at("password = \"file:words/redis\"\nmemory = 90"),
+                "ok",
+                "master",
+            ),
+            (
+                &at("password = \"env:NO_SUCH_VARIABLE\""),
+                "unknown",
+                "`password`",
+            ),
             (
                 &at("password = \"secret\"\nclients = 0"),
                 "warning",
