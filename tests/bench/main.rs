@@ -11,6 +11,7 @@ mod floor;
 mod idle;
 mod life;
 mod load;
+mod monitor;
 mod redis;
 mod rows;
 mod throughput;
@@ -31,6 +32,7 @@ type Group = (&'static str, fn(&mut Table));
 
 const GROUPS: &[Group] = &[
     ("engine", engine::run),
+    ("monitor", monitor::run),
     ("round trip: sequential pipelined clients", throughput::run),
     ("pushed commands of a script", throughput::pushed),
     ("durable: once process power", durable::run),

@@ -263,13 +263,13 @@ impl<'a> Case<'a> {
     fn nothing_new_is_told_of_what_is_silenced(&self) {
         for alert in &self.alerts {
             let at = moment(alert);
-            let soonest = Moment(at.0 - ROUNDED);
+            let around = [at.0 - ROUNDED, at.0, at.0 + 2 * ROUNDED].map(Moment);
             let is_new = matches!(alert.kind, AlertKind::Problem | AlertKind::FlappingStart);
             if !is_new {
                 continue;
             }
             // Silenced from before it until after it.
-            let is_silenced = self.is_silenced(at, at) && self.is_silenced(soonest, soonest);
+            let is_silenced = around.iter().all(|at| self.is_silenced(*at, *at));
             assert!(!is_silenced, "{}", self.place(at));
             let own = Self::at(self.samples, at).unwrap();
             if alert.kind == AlertKind::Problem {
