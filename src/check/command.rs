@@ -9,6 +9,7 @@ use mlua::{AnyUserData, Function, Lua, Value};
 use tokio::process::Command;
 
 use super::probe::Probe;
+use crate::lua::environment::Environment;
 use crate::lua::grants::Grants;
 use crate::lua::process::{Tap, finish, words};
 use crate::monitor::perfdata::{self, Measure};
@@ -64,6 +65,7 @@ async fn run(
     }
     let mut command = Command::new(program);
     command.args(&words[1..]);
+    Environment::give(lua, &mut command);
     let tap = lua
         .app_data_ref::<Tap>()
         .map(|tap| tap.clone())

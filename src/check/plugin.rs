@@ -16,11 +16,12 @@ use super::params::{Declared, Written};
 use super::probe::Said;
 use crate::limits;
 use crate::lua::Context;
+use crate::lua::environment::Environment;
 use crate::lua::errors::{self, Failure};
 use crate::lua::grants::{Grants, Subject};
 use crate::lua::modules::misuse;
 use crate::lua::state::{Bounds, State, new_state};
-use crate::options::{SandboxMode, Settings, header};
+use crate::options::{SandboxMode, Settings, environment, header};
 use crate::proto::ids::{Generation, ScriptName};
 use crate::proto::messages::Confinement;
 
@@ -84,6 +85,8 @@ pub struct Ground {
     pub generation: Generation,
     pub bounds: Bounds,
     pub grants: Arc<Grants>,
+    /// `None`: that of the process.
+    pub environment: Option<Environment>,
     /// blake3 (hex) of the file; `None`: whatever it holds.
     pub content: Option<String>,
 }
@@ -112,6 +115,12 @@ impl Ground {
             landlock: false,
             allow: settings.allow,
         };
+        let is_confined = confinement.mode != SandboxMode::Off;
+        if is_confined || !settings.env.is_empty() {
+            let allow = &confinement.allow.env;
+            let passes = |name: &str| !is_confined || environment::passes(name, allow);
+            ground.environment = Some(Environment::new(passes, &settings.env));
+        }
         let subject = Subject {
             home,
             own: &ground.own_folder(),
@@ -132,6 +141,7 @@ impl Ground {
                 ..Bounds::default()
             },
             grants: Arc::new(Grants::unrestricted()),
+            environment: None,
             content: None,
         }
     }
@@ -163,6 +173,9 @@ pub async fn load(
 ) -> Result<Option<Plugin>, Failure> {
     let state = new_state(&ground.context(), ground.bounds).map_err(failure)?;
     state.lua().set_app_data(Arc::clone(&ground.grants));
+    if let Some(environment) = ground.environment.clone() {
+        environment.install(state.lua()).map_err(failure)?;
+    }
     let draft = Rc::new(RefCell::new(Draft::new(written)));
     let freeze = globals::set(state.lua(), &draft, &ground.home).map_err(failure)?;
     let Some(chunk) = source.compile(&state, shown, ground.content.as_deref())? else {

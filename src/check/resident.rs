@@ -26,6 +26,8 @@ pub struct Resident {
     entries: BTreeMap<String, usize>,
     /// What each plugin's state has loaded so far.
     files: Vec<Vec<LoadedFile>>,
+    /// The files have been asked for.
+    is_told: bool,
 }
 
 /// Why a worker cannot serve.
@@ -90,6 +92,7 @@ impl Resident {
         }
         let resident = Resident {
             files: vec![Vec::new(); suite.states.len()],
+            is_told: false,
             suite,
             entries,
         };
@@ -159,7 +162,7 @@ impl Resident {
 
     /// All files that its plugins have loaded so far, if that has changed since the last look.
     pub fn newly_loaded(&mut self) -> Option<Vec<LoadedFile>> {
-        let mut changed = false;
+        let mut changed = !std::mem::replace(&mut self.is_told, true);
         for (state, files) in self.suite.states.iter().zip(&mut self.files) {
             if let Some(newly) = state.newly_loaded() {
                 *files = newly;
@@ -167,7 +170,7 @@ impl Resident {
             }
         }
         changed.then(|| {
-            let all = self.files.iter().flatten();
+            let all = self.files.iter().flatten().chain(&self.suite.left);
             all.collect::<BTreeSet<_>>().into_iter().cloned().collect()
         })
     }

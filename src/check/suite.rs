@@ -18,7 +18,7 @@ use crate::lua::state::State;
 use crate::monitor::result::Outcome;
 use crate::options::Config;
 use crate::paths::Home;
-use crate::proto::messages::{CheckDefaults, CheckKind, CheckSpec};
+use crate::proto::messages::{CheckDefaults, CheckKind, CheckSpec, LoadedFile};
 
 /// What was asked for on the command line.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,8 +40,10 @@ pub struct Suite {
     pub hooks: Vec<Hooks>,
     /// What files printed while they were loaded, each line with its file in front.
     pub said: Vec<String>,
-    /// The state of every plugin that was loaded.
+    /// The states of the plugins whose checks run.
     pub states: Vec<State>,
+    /// What the others had loaded: a change there may mend them.
+    pub left: Vec<LoadedFile>,
     /// What holds for checks that do not say it.
     pub defaults: CheckDefaults,
     /// Every parameter that some plugin declared.
@@ -207,12 +209,16 @@ impl Suite {
                 return self.refused(instance, labels, why);
             }
         };
-        self.states.push(plugin.state.clone());
         let named = |line: &String| format!("{}: {line}", labels.file);
         self.said.extend(plugin.said.iter().map(named));
         self.params
             .extend(plugin.params.iter().map(|param| param.name.clone()));
         self.misfits.extend(plugin.misfits.iter().cloned());
+        let is_sound = plugin.broken.is_none() && plugin.undeclared.is_empty();
+        if !is_sound || !plugin.missing.is_empty() {
+            let files = plugin.state.newly_loaded();
+            self.left.extend(files.into_iter().flatten());
+        }
         if let (Some(_), Some(why)) = (&plugin.broken, &plugin.unfit) {
             return self.fault(&instance.name, format!("[check.{}] {why}", instance.name));
         }
@@ -247,6 +253,7 @@ impl Suite {
     fn declared(&mut self, instance: &Instance, labels: &Labels, plugin: Plugin) {
         let alone = plugin.checks.len() + plugin.heartbeats.len() == 1;
         let state = plugin.state;
+        self.states.push(state.clone());
         let active = plugin.checks.into_iter().map(|check| {
             let (name, options) = (check.name.clone(), check.options.clone());
             let state = state.clone();

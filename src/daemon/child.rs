@@ -22,16 +22,11 @@ use super::user;
 use crate::descendants::Own;
 use crate::engine::alphabet::{Exit, Kill, ScriptKind, ScriptSpec};
 use crate::options::Protocol;
+use crate::options::environment;
 use crate::paths::{self, HOME_VARIABLE, Home};
 use crate::proto::ids::{DaemonId, WorkerId};
 use crate::proto::messages::{Confinement, Json, RunAs, SandboxMode, Setup};
 use crate::worker::ROLE;
-
-/// Variables that every worker gets, if the daemon has them. Nothing else passes by itself: tokens of
-/// whoever started the daemon stay out, and no `LD_PRELOAD` or `LUA_INIT` steers a script.
-const PASSED: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER"];
-/// Variables with this beginning pass too.
-const PASSED_PREFIX: &str = "LC_";
 
 /// A process that has been started and not been waited for.
 #[derive(Debug)]
@@ -193,16 +188,9 @@ impl Nursery {
         other: Option<&user::Other>,
     ) -> BTreeMap<OsString, OsString> {
         let passes = |name: &OsString| {
-            name.to_str().is_some_and(|name| {
-                PASSED.contains(&name)
-                    || name.starts_with(PASSED_PREFIX)
-                    || spec
-                        .settings
-                        .allow
-                        .env
-                        .iter()
-                        .any(|allowed| allowed == name)
-            })
+            let allow = &spec.settings.allow.env;
+            name.to_str()
+                .is_some_and(|name| environment::passes(name, allow))
         };
         let mut variables: BTreeMap<OsString, OsString> = std::env::vars_os()
             .filter(|(name, _)| passes(name))

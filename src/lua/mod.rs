@@ -7,6 +7,7 @@ mod address;
 pub mod arguments;
 pub mod core;
 pub mod dns;
+pub mod environment;
 pub mod errors;
 pub(crate) mod events;
 pub mod failure;

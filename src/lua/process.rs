@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
 use super::arguments::Named;
+use super::environment::Environment;
 use super::failure::{failure, shown};
 use super::grants::Grants;
 use super::modules::misuse;
@@ -106,6 +107,7 @@ async fn run(lua: Lua, (command, options): (Value, Option<Table>)) -> mlua::Resu
     Grants::of_state(&lua).check_program(&words[0])?;
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]);
+    Environment::give(&lua, &mut command);
     if let Some(folder) = options.value::<String>(&lua, "cwd")? {
         command.current_dir(folder);
     }

@@ -194,6 +194,7 @@ impl State {
             deadline,
             swollen: None,
             timer: None,
+            giving_way: None,
         }
     }
 
@@ -226,6 +227,9 @@ pub struct Run {
     /// What the hook noted in the slice before.
     swollen: Option<Swollen>,
     timer: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// It computes, and has had its slice: first the whole process has a turn. A task that wakes itself would be polled
+    /// dozens of times before anything is read.
+    giving_way: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
 impl std::fmt::Debug for Run {
@@ -271,6 +275,7 @@ impl Run {
         }
         if self.state.0.governor.was_sliced() {
             self.swollen = self.state.0.governor.take_swollen();
+            self.giving_way = Some(Box::pin(tokio::task::yield_now()));
         }
         let Some(deadline) = self.deadline else {
             return Poll::Pending;
@@ -292,6 +297,10 @@ impl Future for Run {
 
     fn poll(self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        if let Some(turn) = &mut this.giving_way {
+            ready!(turn.as_mut().poll(context));
+            this.giving_way = None;
+        }
         let Some(call) = this.call.as_mut() else {
             return Poll::Ready(Err(this.state.0.governor.out_of_memory()));
         };

@@ -10,6 +10,7 @@ pub mod alerts;
 pub mod checks;
 pub mod config;
 mod document;
+pub mod environment;
 pub mod header;
 pub mod http;
 mod keys;

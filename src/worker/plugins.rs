@@ -76,6 +76,7 @@ fn ground(setup: &Setup, confined: &Confined) -> Ground {
             concurrency: 1,
         },
         grants: Arc::clone(&confined.grants),
+        environment: None,
         content: setup.content.clone(),
     }
 }

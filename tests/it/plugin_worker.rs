@@ -198,7 +198,7 @@ fn a_worker_declares_what_its_plugins_say_and_runs_it() {
     );
 
     for (handler, code, part) in [
-        ("wbe", "unknown_handler", "did you mean \"web\"?"),
+        ("ping ona", "unknown_handler", "did you mean \"ping one\"?"),
         ("backup", "bad_request", "is a heartbeat"),
         ("@on_change nobody", "unknown_handler", "no on_change"),
     ] {
@@ -254,8 +254,8 @@ fn on_change_hears_of_a_change_and_its_failure_is_the_answer() {
 fn a_check_that_spins_or_hangs_is_ended_with_its_commands_and_the_others_are_on_time() {
     let home = plugin(
         r#"
-        check("spin", { timeout = "1200ms" }, function() while true do pcall(function() while true do end end) end end)
-        check("hang", { timeout = "1200ms" }, function()
+        check("spin", { timeout = "800ms" }, function() while true do pcall(function() while true do end end) end end)
+        check("hang", { timeout = "800ms" }, function()
           process.run { "sh", "-c", "echo begun; sleep 1000 & sh -c 'sleep 1000; true'; true" }
         end)
         check("quick", function(c) return "fine" end)"#,
@@ -281,12 +281,12 @@ fn a_check_that_spins_or_hangs_is_ended_with_its_commands_and_the_others_are_on_
     says(
         &ends[0]["result"],
         "critical",
-        "timed out after 1.2 s, still computing at plugins/p.lua:2",
+        "timed out after 0.8 s, still computing at plugins/p.lua:2",
     );
     says(
         &ends[1]["result"],
         "critical",
-        "timed out after 1.2 s; output so far: begun",
+        "timed out after 0.8 s; output so far: begun",
     );
     wait_until("nothing of the command is left", || {
         let mut left = home.processes().into_iter();
@@ -460,6 +460,33 @@ fn what_a_plugins_header_does_not_allow_is_denied_in_the_worker_and_in_check() {
                 assert_eq!(outcome["state"], state, "{mode} {name}: {outcome:#}");
             }
         }
+    }
+}
+
+#[test]
+fn a_confined_plugin_sees_only_the_variables_that_its_header_names_or_sets() {
+    let body = r#"check("own", function() return tostring(os.getenv("MINE")) .. tostring(os.getenv("SECRET")) end)
+        check("theirs", function() return process.run({ "sh", "-c", "printf %s%s $MINE $SECRET" }).stdout end)"#;
+    for (header, own, theirs) in [
+        ("", "nilyes", "yes"),
+        ("-- env.MINE = \"1\"\n", "1yes", "1yes"),
+        (
+            "-- env.MINE = \"1\"\n-- allow.run = [\"sh\"]\n",
+            "1nil",
+            "1",
+        ),
+        (
+            "-- allow.env = [\"SECRET\"]\n-- allow.run = [\"sh\"]\n",
+            "nilyes",
+            "yes",
+        ),
+    ] {
+        let home = plugin(&format!("-- /// moonkeep\n{header}-- ///\n{body}"));
+        let program = home.moonkeep(&["check", "-f", "json"]).env("SECRET", "yes");
+        let report: Value = serde_json::from_str(&program.run().stdout).expect("JSON");
+        says(&report["checks"][0], "ok", own);
+        assert_eq!(report["checks"][0]["message"], own, "{header}");
+        assert_eq!(report["checks"][1]["message"], theirs, "{header}");
     }
 }
 
