@@ -33,6 +33,8 @@ pub(super) struct Problem {
 #[derive(Clone, Debug)]
 struct News {
     kind: AlertKind,
+    /// What was told last, or what was confirmed before if nothing was.
+    from: Option<State>,
     /// Hooks that want one of these states hear of it.
     states: Vec<State>,
     /// Of the same problem's alerts before.
@@ -76,6 +78,7 @@ impl Monitor {
         *told = (kind == AlertKind::FlappingStart).then_some(state);
         Some(News {
             kind,
+            from: self.check(key).before,
             states: vec![state],
             told: Vec::new(),
             began_ms,
@@ -92,6 +95,7 @@ impl Monitor {
             let problem = self.check_mut(key).announced.problem.take()?;
             return Some(News {
                 kind: AlertKind::Recovery,
+                from: problem.states.last().copied(),
                 states: problem.states.clone(),
                 told: problem.states,
                 began_ms: problem.began_ms,
@@ -124,9 +128,11 @@ impl Monitor {
             began_ms,
         });
         let told = problem.states.clone();
+        let from = problem.states.last().copied().or(check.before);
         problem.states.push(confirmed);
         News {
             kind: AlertKind::Problem,
+            from,
             states: vec![confirmed],
             told,
             began_ms: problem.began_ms,
@@ -161,7 +167,7 @@ impl Monitor {
             check: check.name.to_string(),
             instance: declared.spec.instance.to_string(),
             plugin: declared.origin.plugin().cloned(),
-            from: check.before,
+            from: news.from,
             to: check.confirm.confirmed()?,
             told: news.told.clone(),
             message: check.latest.message.clone(),

@@ -186,8 +186,9 @@ pub struct Alert {
     /// Its instance, for `on_change`.
     pub instance: String,
     pub plugin: Option<ScriptName>,
-    /// Confirmed before and now.
+    /// What was told last of this problem; of a new one, what was confirmed before it.
     pub from: Option<State>,
+    /// Confirmed now.
     pub to: State,
     /// States of earlier alerts about the same problem, from the first to the worst: what this one follows, or ends.
     #[serde(default)]
