@@ -108,6 +108,7 @@ impl Monitor {
         }
         if let Some(parent) = self.parent_in_the_way(key).map(str::to_owned) {
             self.family.hold(&parent, key);
+            self.look_again(key, &parent);
             return None;
         }
         self.family.free(key);

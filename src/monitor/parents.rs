@@ -112,10 +112,18 @@ impl Monitor {
         for child in held.clone() {
             if self.review(child) {
                 self.keep_now(child);
-            } else if let Some(began) = self.check(child).trouble.and_then(|trouble| trouble.began)
-            {
-                self.look_at_parents(child, began);
             }
+        }
+    }
+
+    /// A problem is held back by that parent: is it so with both of them now?
+    pub(super) fn look_again(&mut self, child: CheckKey, parent: &str) {
+        let parent = self.find(parent).map(|key| self.check(key));
+        if parent.is_some_and(|parent| self.check(child).is_older_than_recovery_of(parent)) {
+            self.pull(child);
+        }
+        if let Some(began) = self.check(child).trouble.and_then(|trouble| trouble.began) {
+            self.look_at_parents(child, began);
         }
     }
 

@@ -7,6 +7,9 @@ use super::schedule::Stage;
 use super::state::State;
 use super::view::{CheckView, ChecksView, Kind};
 
+/// Why a check that flaps raises no alert.
+const FLAPPING: &str = "flapping";
+
 impl Monitor {
     /// All checks, or those that a word chooses: a name, an instance, a plugin, a tag or a file.
     ///
@@ -15,7 +18,9 @@ impl Monitor {
     pub fn view(&self, words: &[String]) -> Result<ChecksView, String> {
         let keys = self.select(words)?;
         let checks: Vec<CheckView> = keys.into_iter().map(|key| self.view_of(key)).collect();
-        let loud = checks.iter().filter(|check| check.quiet.is_none());
+        // Whoever silences a check knows of it, and a parent speaks for its children; that one flaps is no comfort.
+        let is_loud = |quiet: &Option<String>| quiet.as_deref().is_none_or(|why| why == FLAPPING);
+        let loud = checks.iter().filter(|check| is_loud(&check.quiet));
         let state = loud
             .filter_map(|check| check.confirmed)
             .fold(State::Ok, State::worst);
@@ -87,7 +92,7 @@ impl Monitor {
         if let Some(parent) = self.parent_in_the_way(key) {
             return Some(format!("parent {parent}"));
         }
-        check.flapping.is_on().then(|| "flapping".to_owned())
+        check.flapping.is_on().then(|| FLAPPING.to_owned())
     }
 }
 

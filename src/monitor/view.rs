@@ -9,7 +9,7 @@ use super::state::State;
 /// `/checks.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ChecksView {
-    /// The worst confirmed state of what is not quiet.
+    /// The worst confirmed state of what is not quiet; what is so only because it flaps counts.
     pub state: State,
     pub at_unix_ms: u64,
     pub checks: Vec<CheckView>,

@@ -25,7 +25,7 @@ pub(super) struct Seen {
 impl Seen {
     pub(super) fn is_rich(&self) -> bool {
         let least = self.problems.min(self.recoveries).min(self.restarts);
-        least > 50 && self.loud > 20 && self.silent > 20 && self.flapping > 5
+        least > 30 && self.loud > 20 && self.silent > 20 && self.flapping > 2
     }
 }
 

@@ -17,7 +17,7 @@ use crate::random::Random;
 
 const CHECKS: usize = 12;
 const AT_ONCE: usize = 4;
-const STEPS: usize = 120;
+const STEPS: usize = 100;
 
 fn name(index: usize) -> String {
     format!("check {index}")
