@@ -62,10 +62,13 @@ fn start(argv: &[String], words: &Words<'_>) -> io::Result<Child> {
 }
 
 fn cannot_start(name: &str, error: &io::Error) -> String {
-    let advice = match error.kind() {
-        io::ErrorKind::NotFound => "is it installed, and in the PATH of the daemon?",
-        io::ErrorKind::PermissionDenied => "is it executable, for the daemon's user?",
-        _other => "see `ulimit -u` and `ulimit -n`",
+    let kind = error.kind();
+    let advice = if kind == io::ErrorKind::NotFound {
+        "is it installed, and in the PATH of the daemon?"
+    } else if kind == io::ErrorKind::PermissionDenied {
+        "is it executable, for the daemon's user?"
+    } else {
+        "see `ulimit -u` and `ulimit -n`"
     };
     format!("cannot start `{name}`: {error}; {advice}")
 }

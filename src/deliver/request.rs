@@ -7,7 +7,7 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Response, StatusCode, Url, redirect};
 
 use super::refer::{self, Secrets};
-use super::words::Words;
+use super::words::{Words, beginning};
 use super::{failed, refused};
 use crate::limits;
 use crate::monitor::alphabet::Undelivered;
@@ -154,8 +154,8 @@ async fn excerpt(answer: &mut Response) -> String {
     let text = String::from_utf8_lossy(&text);
     let words: Vec<&str> = text.split_whitespace().collect();
     let line = words.join(" ");
-    let end = line.floor_char_boundary(ANSWER_TOLD);
-    match (&line[..end], end < line.len()) {
+    let told = beginning(&line, ANSWER_TOLD);
+    match (told, told.len() < line.len()) {
         ("", _) => String::new(),
         (line, false) => format!("; it says: {line}"),
         (line, true) => format!("; it says: {line}..."),

@@ -108,7 +108,7 @@ impl<'o> Words<'o> {
                 let value = self.value(*name);
                 (
                     format!("MOONKEEP_ALERT_{}", word.to_uppercase()),
-                    fitting(value),
+                    fitting(&value),
                 )
             })
             .collect();
@@ -139,9 +139,17 @@ fn id(order: &Order, host: &str) -> String {
 }
 
 /// What a variable of the environment can hold.
-fn fitting(mut value: String) -> String {
-    value.truncate(value.floor_char_boundary(VARIABLE_BYTES));
-    value.replace('\0', "\u{fffd}")
+fn fitting(value: &str) -> String {
+    beginning(value, VARIABLE_BYTES).replace('\0', "\u{fffd}")
+}
+
+/// As many whole characters as fit into `most` bytes.
+pub(super) fn beginning(text: &str, most: usize) -> &str {
+    let mut end = most.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 pub(super) fn kind(kind: AlertKind) -> &'static str {
@@ -178,4 +186,26 @@ pub(super) fn exact_time(unix_ms: u64) -> String {
         .ok()
         .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     moment.unwrap_or(jiff::Timestamp::MAX).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_between_characters_and_fits_the_environment() {
+        assert_eq!(beginning("aüb", 2), "a");
+        assert_eq!(beginning("aüb", 3), "aü");
+        assert_eq!(beginning("aüb", 9), "aüb");
+        assert_eq!(fitting("a\0b"), "a\u{fffd}b");
+        assert!(fitting(&"ü".repeat(VARIABLE_BYTES)).len() <= VARIABLE_BYTES);
+    }
+
+    #[test]
+    fn times_are_those_of_the_calendar_whatever_the_number() {
+        assert_eq!(time(0), "1970-01-01T00:00:00Z");
+        assert_eq!(time(1_795_232_412_999), "2026-11-21T03:40:12Z");
+        assert_eq!(exact_time(1_795_232_412_005), "2026-11-21T03:40:12.005Z");
+        assert!(exact_time(u64::MAX).starts_with("9999-"));
+    }
 }
