@@ -118,13 +118,7 @@ impl Engine {
             Command::Downtime { check, quiet, why } => {
                 self.downtime_command(peer, manner, check, quiet, why);
             }
-            Command::Peers => {
-                let result = match manner.encoding {
-                    Encoding::Json => Payload::Json(Json::of(&json!([]))),
-                    Encoding::Text => Payload::Lines("[]".into()),
-                };
-                self.answer_at_once(peer, manner, ok(result));
-            }
+            Command::Peers => self.show(peer, manner, no_peers),
         }
     }
 
@@ -255,6 +249,13 @@ impl Engine {
             number,
         };
         self.progress(&ask, Body::Accepted);
+    }
+}
+
+fn no_peers(_: &Engine, encoding: Encoding) -> Payload {
+    match encoding {
+        Encoding::Json => Payload::Json(Json::of(&json!([]))),
+        Encoding::Text => Payload::Lines("[]".into()),
     }
 }
 
