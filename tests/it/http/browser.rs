@@ -306,13 +306,20 @@ fn the_page_holds_in_a_real_browser_on_a_phone_and_a_desk_light_and_dark() {
     let Some(browser) = Browser::start() else {
         return;
     };
-    for name in ["none", "one", "ten", "hostile", "many"] {
-        for (width, scheme) in [
-            (390, "light"),
-            (390, "dark"),
-            (1280, "light"),
-            (1280, "dark"),
-        ] {
+    let screens = [
+        (390, "light"),
+        (1280, "dark"),
+        (390, "dark"),
+        (1280, "light"),
+    ];
+    for (name, screens) in [
+        ("none", &screens[..]),
+        ("one", &screens),
+        ("ten", &screens),
+        ("hostile", &screens),
+        ("many", &screens[..2]),
+    ] {
+        for (width, scheme) in screens.iter().copied() {
             browser.show(&format!("http://{address}/{name}"), width, scheme);
             browser.run("for (const one of [...document.querySelectorAll('details')].slice(0, 20)) one.open = true");
             assert_eq!(
