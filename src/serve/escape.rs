@@ -33,7 +33,16 @@ impl<'a> Html<'a> {
 
 impl fmt::Display for Html<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = self.text.floor_char_boundary(self.most);
+        let end = match self
+            .text
+            .char_indices()
+            .map(|(at, _)| at)
+            .take_while(|at| *at <= self.most)
+            .last()
+        {
+            Some(last) if self.text.len() > self.most => last,
+            Some(_) | None => self.text.len(),
+        };
         for c in self.text[..end].chars() {
             match c {
                 '&' => f.write_str("&amp;")?,

@@ -85,9 +85,11 @@ mod tests {
     fn asked(inbox: &Inbox) -> Vec<ViewAsk> {
         let mut batch = Vec::new();
         inbox.take(&mut batch);
-        let asks = batch.into_iter().map(|input| match input {
-            Input::Show { ask } => ask,
-            other => panic!("unexpected: {other:?}"),
+        let asks = batch.into_iter().map(|input| {
+            let Input::Show { ask } = input else {
+                panic!("unexpected: {input:?}");
+            };
+            ask
         });
         asks.collect()
     }

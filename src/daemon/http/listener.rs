@@ -38,12 +38,8 @@ enum Door {
     Open {
         http: Rc<Http>,
         listener: TcpListener,
-    },
-    /// As `Open`, but the system has no connection for us before this moment.
-    Resting {
-        http: Rc<Http>,
-        listener: TcpListener,
-        until: Instant,
+        /// The system had no connection for us: none is taken before this moment.
+        rest: Option<Instant>,
     },
     /// The address cannot be had; it is tried again then.
     Refused { again: Instant },
@@ -87,8 +83,8 @@ impl Listener {
 
     fn alarm(&self) -> Option<Instant> {
         let door = match &self.door {
-            Door::None | Door::Open { .. } => None,
-            Door::Resting { until, .. } => Some(*until),
+            Door::None => None,
+            Door::Open { rest, .. } => *rest,
             Door::Refused { again } => Some(*again),
         };
         door.into_iter().chain(self.connections.next_silent()).min()
@@ -97,14 +93,14 @@ impl Listener {
     fn alarmed(&mut self) {
         self.connections.make_room();
         let now = Instant::now();
-        match std::mem::replace(&mut self.door, Door::None) {
-            Door::Resting {
-                http,
-                listener,
-                until,
-            } if until <= now => self.door = Door::Open { http, listener },
-            Door::Refused { again } if again <= now => self.configure(),
-            other => self.door = other,
+        match &mut self.door {
+            Door::None => {}
+            Door::Open { rest, .. } => *rest = rest.filter(|until| *until > now),
+            Door::Refused { again } => {
+                if *again <= now {
+                    self.configure();
+                }
+            }
         }
     }
 
@@ -125,16 +121,16 @@ impl Listener {
         if let Door::Open {
             http: old,
             listener,
-        }
-        | Door::Resting {
-            http: old,
-            listener,
-            ..
+            rest,
         } = before
             && old.listen == http.listen
         {
             let http = Rc::new(http);
-            self.door = Door::Open { http, listener };
+            self.door = Door::Open {
+                http,
+                listener,
+                rest,
+            };
             return;
         }
         self.open(http);
@@ -157,7 +153,11 @@ impl Listener {
                 }
                 self.tell(Some(address.to_string()), None);
                 let http = Rc::new(http);
-                self.door = Door::Open { http, listener };
+                self.door = Door::Open {
+                    http,
+                    listener,
+                    rest: None,
+                };
             }
             Err(error) => {
                 self.tell(None, Some(complaint(http.listen, &error)));
@@ -172,20 +172,12 @@ impl Listener {
     }
 
     fn admit(&mut self, accepted: io::Result<TcpStream>) {
-        match (accepted, std::mem::replace(&mut self.door, Door::None)) {
-            (Ok(stream), Door::Open { http, listener }) => {
-                self.connections.admit(stream, &self.desk, &http);
-                self.door = Door::Open { http, listener };
-            }
-            (Err(_), Door::Open { http, listener }) => {
-                let until = Instant::now() + REST;
-                self.door = Door::Resting {
-                    http,
-                    listener,
-                    until,
-                };
-            }
-            (_, other) => self.door = other,
+        let Door::Open { http, rest, .. } = &mut self.door else {
+            return;
+        };
+        match accepted {
+            Ok(stream) => self.connections.admit(stream, &self.desk, http),
+            Err(_) => *rest = Some(Instant::now() + REST),
         }
     }
 }
@@ -193,8 +185,12 @@ impl Listener {
 /// The next connection; never, where the door is not open. Cancel safe.
 async fn accept(door: &Door) -> io::Result<TcpStream> {
     match door {
-        Door::Open { listener, .. } => listener.accept().await.map(|(stream, _)| stream),
-        Door::None | Door::Resting { .. } | Door::Refused { .. } => std::future::pending().await,
+        Door::Open {
+            listener,
+            rest: None,
+            ..
+        } => listener.accept().await.map(|(stream, _)| stream),
+        Door::None | Door::Open { .. } | Door::Refused { .. } => std::future::pending().await,
     }
 }
 
@@ -219,17 +215,17 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 fn complaint(address: SocketAddr, error: &io::Error) -> String {
     let port = address.port();
-    let remedy = match error.kind() {
-        io::ErrorKind::AddrInUse => format!(
+    let is = |kind: io::ErrorKind| error.kind() == kind;
+    let remedy = if is(io::ErrorKind::AddrInUse) {
+        format!(
             "another program has it (`ss -ltnp 'sport = :{port}'` names it); end that one, or choose another port"
-        ),
-        io::ErrorKind::PermissionDenied => {
-            "choose a port of 1024 or above, or put a proxy before it".to_owned()
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            "this machine has no such address; `ip address` lists those that it has".to_owned()
-        }
-        _ => "choose another address".to_owned(),
+        )
+    } else if is(io::ErrorKind::PermissionDenied) {
+        "choose a port of 1024 or above, or put a proxy before it".to_owned()
+    } else if is(io::ErrorKind::AddrNotAvailable) {
+        "this machine has no such address; `ip address` lists those that it has".to_owned()
+    } else {
+        "choose another address".to_owned()
     };
     let again = limits::HTTP_RETRY.as_secs();
     format!(

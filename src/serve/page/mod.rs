@@ -284,11 +284,11 @@ fn footer(out: &mut String, facts: &Facts) {
         .iter()
         .filter(|script| script.state == "ready")
         .count();
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<footer><p>moonkeep {}, up for {}, {ready} of {} ready</p>\
          <p><a href=\"/checks.json\">checks.json</a> \u{b7} <a href=\"/metrics\">metrics</a> \u{b7} <a href=\"/health\">health</a> \
-         \u{b7} <a href=\"/readyz?verbose\">readyz</a></p></footer></body></html>\n",
+         \u{b7} <a href=\"/readyz?verbose\">readyz</a></p></footer></body></html>",
         line(&facts.version),
         words::span(facts.uptime_seconds as u64),
         words::count(facts.scripts.len(), "script"),

@@ -15,7 +15,7 @@ pub(super) fn check(name: &str, confirmed: Option<State>, message: &str) -> Chec
     let known = confirmed.is_some();
     let bar = |at: u64| match salt.wrapping_mul(at + 13) >> 7 {
         _ if !known => None,
-        some if some % 61 == 0 => Some(State::Critical),
+        some if some.is_multiple_of(61) => Some(State::Critical),
         some if some % 61 < 3 => Some(State::Warning),
         _ => Some(State::Ok),
     };
