@@ -219,7 +219,9 @@ fn blame(raised: &Raised) -> (State, String) {
 }
 
 fn late(limit: Duration, place: Option<String>, tap: &Tap) -> String {
-    let mut text = format!("timed out after {} s", limit.as_secs_f64());
+    // What is left of the limit for all checks has many places.
+    let seconds = (limit.as_secs_f64() * 1e3).round() / 1e3;
+    let mut text = format!("timed out after {seconds} s");
     if let Some(place) = place {
         text.push_str(&format!(", still computing at {place}"));
     }

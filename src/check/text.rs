@@ -36,7 +36,7 @@ const MESSAGE_LINES: usize = 6;
 pub fn render(report: &Report, took: Duration, style: Style) -> String {
     let most = style.width.map_or(NAME_WIDTH, |width| {
         NAME_WIDTH
-            .min(width.saturating_sub(INDENT + TIME_WIDTH) / 2)
+            .min(width.saturating_sub(INDENT + TIME_WIDTH) * 2 / 5)
             .max(8)
     });
     let width = report
@@ -96,7 +96,7 @@ fn message_lines(message: &str, width: usize, style: Style) -> Vec<String> {
     if !style.verbose && lines.len() > MESSAGE_LINES {
         let left_out = lines.len() - (MESSAGE_LINES - 1);
         lines.truncate(MESSAGE_LINES - 1);
-        lines.push(format!("… {left_out} more lines; -v shows them"));
+        lines.push(format!("… {left_out} more lines (-v)"));
     }
     lines
 }
@@ -258,7 +258,7 @@ mod tests {
                 widest <= Some(columns.max(INDENT + 8 + TIME_WIDTH)),
                 "{columns}: {text}"
             );
-            assert!(text.contains("more lines; -v shows them"), "{text}");
+            assert!(text.contains("more lines (-v)"), "{text}");
             let all = Style {
                 verbose: true,
                 ..style

@@ -18,7 +18,7 @@ pub(crate) struct Args {
     name: String,
     /// For how long: 30m, 2h, 1d; until-ok; off
     #[arg(value_name = "TIME|until-ok|off", value_parser = quiet)]
-    quiet: Quiet,
+    length: Quiet,
     /// What whoever looks should know
     #[arg(long, value_name = "TEXT")]
     why: Option<String>,
@@ -37,7 +37,7 @@ fn quiet(text: &str) -> Result<Quiet, String> {
 pub(crate) fn run(globals: &Globals, output: &Output, args: &Args) -> Result<Exit, Failure> {
     let command = Command::Downtime {
         check: args.name.clone(),
-        quiet: args.quiet,
+        quiet: args.length,
         why: args.why.clone(),
     };
     let ask = Ask::now(command, globals.timeout);

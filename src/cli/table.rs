@@ -1,5 +1,7 @@
 //! Aligned columns.
 
+use crate::check::columns;
+
 use super::output::{Output, Paint};
 
 /// A cell: its text as it may be shown, and its colour.
@@ -35,7 +37,7 @@ pub(crate) fn lines(output: &Output, head: &[&str], rows: &[Vec<Cell>]) -> Vec<S
     let width = |column: usize| {
         let cells = all.iter().filter_map(|row| row.get(column));
         cells
-            .map(|cell| cell.text.chars().count())
+            .map(|cell| columns::width(&cell.text))
             .max()
             .unwrap_or(0)
     };
@@ -53,7 +55,7 @@ fn line(output: &Output, row: &[Cell], widths: &[usize]) -> String {
             Some(paint) => out.push_str(&output.paint(paint, &cell.text)),
             None => out.push_str(&cell.text),
         }
-        let missing = width.saturating_sub(cell.text.chars().count());
+        let missing = width.saturating_sub(columns::width(&cell.text));
         out.push_str(&" ".repeat(missing));
     }
     out.truncate(out.trim_end().len());

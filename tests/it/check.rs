@@ -1,5 +1,6 @@
 //! `moonkeep check` on the real binary.
 
+mod daemon;
 mod formats;
 mod judges;
 mod junit;

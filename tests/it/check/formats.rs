@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{has, json, plugin};
-use crate::harness::{Home, installed};
+use crate::harness::{BINARY, Home, installed};
 
 #[test]
 fn the_whole_run_can_be_one_monitoring_plugin() {
@@ -90,6 +90,138 @@ fn judged(home: &Home, format: &str, program: &str, arguments: &[&str]) -> (Opti
     let all = [arguments, &[path.as_str()]].concat();
     let judge = home.program(Path::new(program)).args(&all).run();
     (judge.code(), format!("{}{}", judge.stdout, judge.stderr))
+}
+
+#[test]
+fn json_lines_come_one_by_one() {
+    let home = plugin(
+        "check('late', function() time.sleep(0.3) return 'b' end)
+         check('early', function(c) c:warn('a\\nb') end)",
+    );
+    let finished = home.run(&["check", "-f", "jsonl"]).expect_code(1);
+    let lines: Vec<serde_json::Value> = finished
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("an object"))
+        .collect();
+    assert_eq!(lines.len(), 2, "{finished:#?}");
+    assert_eq!(lines[0]["name"], "early", "as they come: {finished:#?}");
+    assert_eq!(lines[0]["message"], "a\nb");
+    assert_eq!(lines[1]["state"], "ok");
+    // The same object as in the document.
+    let document = json(&home, &["late"]);
+    let keys = |check: &serde_json::Value| -> Vec<String> {
+        check
+            .as_object()
+            .expect("an object")
+            .keys()
+            .cloned()
+            .collect()
+    };
+    assert_eq!(keys(&document["checks"][0]), keys(&lines[1]));
+}
+
+#[test]
+fn check_has_the_habits_of_a_monitoring_plugin() {
+    let home = plugin(
+        "local warn, crit = param('warn', '5', ''), param('crit', '9', '')
+         check('n', function(c) c:measure('n', 7, '', { warn = warn, crit = crit }) end)
+         check('slow', { tags = { 'slow' } }, function() time.sleep(20) end)",
+    );
+    let nagios = |words: &[&str]| home.run(&[&["check", "-f", "nagios"], words].concat());
+    for (words, code, first) in [
+        (
+            &["n"][..],
+            1,
+            "MOONKEEP WARNING: n: n 7 is above 5 (warning) | n::n=7;5;9",
+        ),
+        (
+            &["n", "-w", "8"],
+            0,
+            "MOONKEEP OK: 1 check is ok | n::n=7;8;9",
+        ),
+        (
+            &["n", "-w", "~:8", "-c", "@5:7"],
+            2,
+            "MOONKEEP CRITICAL: n: n 7 is within 5 to 7 (critical) | n::n=7;~:8;@5:7",
+        ),
+        (
+            &["slow", "-t", "0.2"],
+            2,
+            "MOONKEEP CRITICAL: slow: timed out after 0.",
+        ),
+        (&["slwo"], 3, "MOONKEEP UNKNOWN: "),
+        (&["n", "-w", "abc"], 3, "MOONKEEP UNKNOWN: n: "),
+        (
+            &["--no-such-option"],
+            3,
+            "MOONKEEP UNKNOWN: unexpected argument '--no-such-option' found",
+        ),
+    ] {
+        let finished = nagios(words).expect_code(code);
+        let line = finished.stdout.lines().next().unwrap_or_default();
+        assert!(line.starts_with(first), "{words:?}: {finished:#?}");
+        let text = line.split_once(" | ").map_or(line, |(text, _)| text);
+        assert!(text.chars().count() < 80, "{text}");
+    }
+    let version = home.run(&["check", "-V"]).ok();
+    assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
+    assert_eq!(nagios(&["n", "-vvv"]).code(), Some(1));
+    // Without the format a mistake is one of the command line.
+    let _ = home.run(&["check", "slwo"]).expect_code(64);
+    let _ = home.run(&["check", "--no-such-option"]).expect_code(64);
+    let _ = home
+        .run(&["check", "--probe"])
+        .expect_code(64)
+        .expect_stderr("-f prometheus");
+}
+
+/// The screen of a terminal of so many columns after a command line.
+fn screen(home: &Home, columns: u16, words: &str) -> Option<String> {
+    if !installed("script", "screen") || !installed("stty", "screen") {
+        return None;
+    }
+    let line = format!("stty cols {columns} rows 24 -opost; exec {BINARY} {words}");
+    let finished = home
+        .program(Path::new("script"))
+        .args(&["-qec", &line, "/dev/null"])
+        .env("TERM", "xterm")
+        .env("SHELL", "/bin/sh")
+        .run();
+    Some(finished.stdout)
+}
+
+#[test]
+fn on_a_terminal_messages_are_wrapped_and_progress_is_gone_at_the_end() {
+    let home = plugin(
+        "check('a check of some length', function() time.sleep(0.8) return ('word '):rep(40) end)
+         check('b', function() return 'one\\ntwo' end)",
+    );
+    for columns in [80, 120] {
+        let Some(told) = screen(&home, columns, "check --color never") else {
+            return;
+        };
+        assert!(told.contains("1/2"), "progress is shown: {told:?}");
+        assert!(told.contains("a check of some length"), "{told:?}");
+        // What was drawn last was erased; then comes the report.
+        let (_, report) = told.rsplit_once("\u{1b}[2K").expect("the bar is erased");
+        let report = report.trim_start_matches('\r');
+        assert!(!report.contains('\u{1b}'), "{report:?}");
+        for line in report.lines() {
+            assert!(
+                line.chars().count() <= columns as usize,
+                "{columns}: {line:?}"
+            );
+        }
+        assert!(
+            report.contains("one\n") && report.lines().any(|line| line.trim() == "two"),
+            "{report:?}"
+        );
+    }
+    // Nothing of it in a pipe.
+    let piped = home.run(&["check"]).expect_code(0);
+    assert_eq!(piped.stderr, "");
+    assert_eq!(piped.stdout.lines().count(), 3, "{piped:#?}");
 }
 
 #[test]
