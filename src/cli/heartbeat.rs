@@ -4,6 +4,7 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
+use crate::daemon;
 use crate::limits;
 use crate::proto::messages::{Beat, Command, Encoding, Payload};
 
@@ -80,6 +81,11 @@ async fn say(talk: &mut Talk<'_>, command: &Command, within: Duration) -> Result
         match talk.result(ask).await {
             Err(failure) if failure.exit == Exit::Busy && Instant::now() < end => {
                 tokio::time::sleep(limits::HEARTBEAT_RETRY).await;
+            }
+            Err(failure)
+                if failure.exit == Exit::TimedOut && daemon::holder(talk.home()).is_none() =>
+            {
+                return Err(talk.unavailable("nobody listens"));
             }
             ended => return ended,
         }

@@ -73,6 +73,9 @@ fn what_a_script_says_steers_no_terminal_and_stays_as_it_was_in_a_pipe() {
     wait_until("its log is written", || {
         home.run(&["logs", "evil"]).stdout.contains("MARK")
     });
+    wait_until("its check has run", || {
+        home.run(&["checks"]).stdout.contains("MARK")
+    });
     let events = format!(
         "(for n in 1 2 3 4; do sleep 0.1; {BINARY} call evil emits; done >/dev/null 2>&1 &); exec {BINARY} events --timeout 2"
     );
