@@ -421,6 +421,16 @@ pub const HOST_BODY_BYTES: usize = 8 * 1024 * 1024;
 pub const UNIX_RETRY: Duration = Duration::from_millis(5);
 /// Largest datagram, in bytes: what UDP over IPv4 can carry.
 pub const DATAGRAM_BYTES: usize = 65_507;
+/// Echo requests of one ping.
+pub const PINGS: u32 = 100;
+/// Bytes behind the header of an echo request, unless the script says otherwise: what ping(8) sends.
+pub const PING_BYTES: usize = 56;
+/// Most that a script may ask for.
+pub const PING_BYTES_MOST: usize = 65_000;
+/// Between two echo requests, unless the script says otherwise. Ordinary users get no less from ping(8) either.
+pub const PING_EVERY_ECHO: Duration = Duration::from_millis(200);
+/// How long one answer is waited for, unless the script says otherwise.
+pub const PING_WAIT: Duration = Duration::from_secs(1);
 /// Times that a request by UDP is sent before it counts as unanswered, unless the script says otherwise.
 pub const UDP_TRIES: u32 = 3;
 /// Most that a script may ask for.
@@ -447,6 +457,16 @@ pub const REGEX_BYTES: usize = 4 * 1024 * 1024;
 pub const REGEXES_KEPT: usize = 64;
 /// Matches and pieces that one call gives.
 pub const REGEX_MATCHES: usize = 100_000;
+/// Keys of a script's store.
+pub const STORE_KEYS: u32 = 10_000;
+/// Bytes of one key.
+pub const STORE_KEY_BYTES: usize = 512;
+/// Bytes of one value, as JSON.
+pub const STORE_VALUE_BYTES: usize = 256 * 1024;
+/// Bytes of a store's file.
+pub const STORE_BYTES: u32 = 64 * 1024 * 1024;
+/// How long a store that another process of the same script writes to is waited for.
+pub const STORE_WAIT: Duration = Duration::from_secs(5);
 /// Bytes of a command's output that are kept, for stdout and stderr each.
 pub const COMMAND_OUTPUT_BYTES: usize = 1024 * 1024;
 /// How long a command's output is read on after its end, if a helper of it holds the pipe open.

@@ -254,7 +254,8 @@ mod tests {
             .read(id, &answered(&question, id, mx()))
             .expect("good")
             .expect("ours");
-        let table = answer.into_table(&Lua::new()).expect("memory");
+        let lua = Lua::new();
+        let table = answer.into_table(&lua).expect("memory");
         let values: Vec<String> = table.get("values").expect("a list");
         assert_eq!(values, ["10 mx.example"]);
         let other = Question::new("b.example", "mx").expect("good");

@@ -1,8 +1,25 @@
 //! `moonkeep.store`: values that outlive their script.
+//!
+//! The open database is a value that whoever works with it has taken out of its slot: one at a time, on a helper thread,
+//! because a disk may let it wait. A cancelled call loses it, and the next one opens it anew. Other processes of the same
+//! script (two generations during a reload) are kept apart by SQLite's own lock.
 
-use mlua::{Lua, Value};
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
 
-use super::{Function, Module, Param};
+use mlua::{Lua, MultiValue, Value};
+use tokio::sync::Semaphore;
+
+use super::failure::failure;
+use super::modules::misuse;
+use super::{Context, Function, Module, Param};
+
+mod database;
+mod work;
+
+use database::{Database, Trouble};
+use work::{Verb, Work};
 
 /// `moonkeep.store`
 pub const MODULE: Module = Module {
@@ -23,7 +40,7 @@ pub const MODULE: Module = Module {
             returns: &["any"],
             doc: "The value of a key, or the default.",
             yields: true,
-            make: |lua, _| stub(lua),
+            make: |lua, context| single(lua, context, Verb::Get),
         },
         Function {
             name: "set",
@@ -38,7 +55,7 @@ pub const MODULE: Module = Module {
             returns: &[],
             doc: "Keeps a value. Once it has returned, the value is on the disk.",
             yields: true,
-            make: |lua, _| stub(lua),
+            make: |lua, context| single(lua, context, Verb::Set),
         },
         Function {
             name: "delete",
@@ -46,7 +63,7 @@ pub const MODULE: Module = Module {
             returns: &["boolean"],
             doc: "Forgets a key; whether it was there.",
             yields: true,
-            make: |lua, _| stub(lua),
+            make: |lua, context| single(lua, context, Verb::Delete),
         },
         Function {
             name: "keys",
@@ -58,7 +75,7 @@ pub const MODULE: Module = Module {
             returns: &["string[]"],
             doc: "The keys, sorted.",
             yields: true,
-            make: |lua, _| stub(lua),
+            make: |lua, context| single(lua, context, Verb::Keys),
         },
         Function {
             name: "incr",
@@ -73,7 +90,7 @@ pub const MODULE: Module = Module {
             returns: &["number"],
             doc: "Adds to a number, 0 if there is none, and gives the sum. Nobody else's change is lost between.",
             yields: true,
-            make: |lua, _| stub(lua),
+            make: |lua, context| single(lua, context, Verb::Incr),
         },
         Function {
             name: "transaction",
@@ -86,7 +103,7 @@ pub const MODULE: Module = Module {
             doc: "All that the function writes, or nothing: if it raises an error, nothing has changed, and the error goes \
                   on. Nobody else writes meanwhile. Gives what the function returns.",
             yields: true,
-            make: |lua, _| stub(lua),
+            make: |lua, context| transaction(lua, context),
         },
     ],
 };
@@ -105,7 +122,130 @@ const TYPES: &str = r"---@class moonkeep.store.Transaction
 ---@field incr fun(key: string, by?: number): number
 ";
 
-fn stub(lua: &Lua) -> mlua::Result<Value> {
-    let no = |_: &Lua, ()| Err::<(), _>(super::failure::failure("not there yet"));
-    lua.create_function(no).map(Value::Function)
+/// The store of one script, shared by its functions.
+struct Store {
+    path: PathBuf,
+    /// Who may work with it now.
+    turn: Semaphore,
+    slot: RefCell<Option<Database>>,
+}
+
+impl Store {
+    /// The one of this state.
+    fn of(lua: &Lua, context: &Context) -> Rc<Store> {
+        if let Some(store) = lua.app_data_ref::<Rc<Store>>() {
+            return Rc::clone(&store);
+        }
+        let store = Rc::new(Store {
+            path: context.state_dir.join(FILE),
+            turn: Semaphore::new(1),
+            slot: RefCell::new(None),
+        });
+        lua.set_app_data(Rc::clone(&store));
+        store
+    }
+
+    /// Does something with the database on a helper thread. Not cancel safe for the database, which is lost then;
+    /// what was begun happens whole or not at all.
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Database) -> Result<T, Trouble> + Send + 'static,
+    ) -> mlua::Result<T> {
+        let open = self.slot.take();
+        let path = self.path.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let mut database = match open {
+                Some(database) => database,
+                None => Database::open(&path)?,
+            };
+            let result = work(&mut database);
+            Ok::<_, Trouble>((database, result))
+        });
+        let done = done.await.map_err(mlua::Error::external)?;
+        let (database, result) = done.map_err(|trouble| self.told(trouble))?;
+        self.slot.replace(Some(database));
+        result.map_err(|trouble| self.told(trouble))
+    }
+
+    fn told(&self, trouble: Trouble) -> mlua::Error {
+        match trouble {
+            Trouble::Misuse(why) => misuse(format!("store: {why}")),
+            Trouble::Disk(why) => failure(format!("{}: {why}", self.path.display())),
+        }
+    }
+}
+
+const FILE: &str = "store.db";
+
+fn single(lua: &Lua, context: &Rc<Context>, verb: Verb) -> mlua::Result<Value> {
+    let context = Rc::clone(context);
+    let call = move |lua: Lua, arguments: MultiValue| {
+        let store = Store::of(&lua, &context);
+        async move {
+            let work = Work::new(&lua, verb, arguments)?;
+            let turn = store.turn.acquire().await;
+            let answer = store.with(move |database| work.perform(database)).await?;
+            drop(turn);
+            answer.into_lua(&lua)
+        }
+    };
+    lua.create_async_function(call).map(Value::Function)
+}
+
+fn transaction(lua: &Lua, context: &Rc<Context>) -> mlua::Result<Value> {
+    let context = Rc::clone(context);
+    let call = move |lua: Lua, run: mlua::Function| {
+        let store = Store::of(&lua, &context);
+        async move {
+            let turn = store.turn.acquire().await;
+            store.with(Database::begin).await?;
+            let result = attempt(&lua, &store, &run);
+            match &result {
+                Ok(_) => store.with(Database::commit).await?,
+                Err(_) => store.with(Database::roll_back).await?,
+            }
+            drop(turn);
+            result
+        }
+    };
+    lua.create_async_function(call).map(Value::Function)
+}
+
+/// Runs the script's function between begin and end. It cannot wait, so nobody else runs meanwhile.
+fn attempt(lua: &Lua, store: &Store, run: &mlua::Function) -> mlua::Result<MultiValue> {
+    let lent = Rc::new(RefCell::new(store.slot.take()));
+    let tx = lua.create_table()?;
+    for verb in Verb::ALL {
+        tx.raw_set(verb.name(), inside(lua, verb, &lent)?)?;
+    }
+    let result = run.call::<MultiValue>(tx);
+    store.slot.replace(lent.take());
+    result.map_err(|error| {
+        if error.to_string().contains("attempt to yield") {
+            return misuse(
+                "store.transaction: its function may not wait; fetch and sleep before it or after it",
+            );
+        }
+        error
+    })
+}
+
+/// `tx.get` and its like.
+fn inside(lua: &Lua, verb: Verb, lent: &Rc<RefCell<Option<Database>>>) -> mlua::Result<Value> {
+    let lent = Rc::clone(lent);
+    lua.create_function(move |lua, arguments: MultiValue| {
+        let work = Work::new(lua, verb, arguments)?;
+        let mut lent = lent.borrow_mut();
+        let Some(database) = lent.as_mut() else {
+            return Err(misuse(
+                "store: the transaction is over; use `tx` only inside its function",
+            ));
+        };
+        let answer = work.perform(database).map_err(|trouble| match trouble {
+            Trouble::Misuse(why) => misuse(format!("store: {why}")),
+            Trouble::Disk(why) => failure(format!("store: {why}")),
+        })?;
+        answer.into_lua(lua)
+    })
+    .map(Value::Function)
 }

@@ -267,7 +267,7 @@ fn refuse(rules: &mut Rules, number: c_long, conditions: Vec<SeccompCondition>) 
     Ok(())
 }
 
-/// TCP and UDP where `allow.net` has entries, Unix where `allow.unix` has; nothing else, be it netlink, raw or packets.
+/// TCP, UDP and pings where `allow.net` has entries, Unix where `allow.unix` has; nothing else, be it netlink, raw or packets.
 fn sockets(rules: &mut Rules, grants: &Grants) -> Built<()> {
     const UNIX: u64 = 1;
     const INET: u64 = 2;
@@ -275,7 +275,12 @@ fn sockets(rules: &mut Rules, grants: &Grants) -> Built<()> {
     const KIND: u64 = 0xF;
     const STREAM: u64 = 1;
     const DATAGRAM: u64 = 2;
-    const PROTOCOL_OF: [(u64, u64); 2] = [(STREAM, 6), (DATAGRAM, 17)];
+    const TCP: u64 = 6;
+    const UDP: u64 = 17;
+    // Pings. The kernel has them as datagrams for ordinary users, and says itself to whom (`ping_group_range`).
+    const ICMP: u64 = 1;
+    const ICMPV6: u64 = 58;
+    const PROTOCOLS_OF: [(u64, &[u64]); 2] = [(STREAM, &[TCP]), (DATAGRAM, &[UDP, ICMP, ICMPV6])];
     let net = !grants.hosts().is_empty();
     let unix = grants.any_socket() || !grants.sockets().is_empty();
     let socket = libc::SYS_socket;
@@ -295,13 +300,15 @@ fn sockets(rules: &mut Rules, grants: &Grants) -> Built<()> {
         let kind = when(1, Is::MaskedEq(KIND), kind)?;
         refuse(rules, socket, vec![when(0, Is::Ne, UNIX)?, kind])?;
     }
-    for (kind, protocol) in PROTOCOL_OF {
-        let other = vec![
+    for (kind, protocols) in PROTOCOLS_OF {
+        let mut other = vec![
             when(0, Is::Ne, UNIX)?,
             when(1, Is::MaskedEq(KIND), kind)?,
             when(2, Is::Ne, 0)?,
-            when(2, Is::Ne, protocol)?,
         ];
+        for protocol in protocols {
+            other.push(when(2, Is::Ne, *protocol)?);
+        }
         refuse(rules, socket, other)?;
     }
     for (call, flags) in [
