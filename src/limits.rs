@@ -417,6 +417,18 @@ pub const SECRET_BYTES: u64 = 64 * 1024;
 pub const HOST_CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of an HTTP body, of a line or a file that Lua reads at once.
 pub const HOST_BODY_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of a file that are hashed at a time.
+pub const HASH_PIECE_BYTES: usize = 64 * 1024;
+/// Last lines of a file that `fs.tail` gives, unless the script says otherwise.
+pub const TAIL_LINES: usize = 10;
+/// Most that a script may ask for.
+pub const TAIL_LINES_MOST: usize = 100_000;
+/// Kinds of HTTP clients (followed redirects, proxy, authorities) that are kept with their connections.
+pub const HTTP_CLIENTS: usize = 16;
+/// Connections to one host that are kept open for the next request.
+pub const HTTP_IDLE_PER_HOST: usize = 4;
+/// How long they are.
+pub const HTTP_IDLE: Duration = Duration::from_secs(30);
 /// Between two attempts to connect to a Unix socket whose queue is full.
 pub const UNIX_RETRY: Duration = Duration::from_millis(5);
 /// Largest datagram, in bytes: what UDP over IPv4 can carry.

@@ -8,6 +8,7 @@ use std::path::Path;
 use mlua::{IntoLua, Lua, Table, Value};
 
 use super::odd;
+use crate::lua::grants::{Grants, Need};
 
 /// A socket that takes connections or datagrams from anybody.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,9 @@ const TABLES: [(&str, &str, &str); 4] = [
 
 /// `system.listeners()`. Looking through the descriptors of all processes is done on a helper thread.
 pub(super) async fn listeners(lua: Lua, (): ()) -> mlua::Result<Value> {
+    if let Some(refused) = Grants::of_state(&lua).denied(Need::Read, Path::new("/proc")) {
+        return Err(refused.into());
+    }
     let (found, holders) = tokio::task::spawn_blocking(|| (read_tables(), holders()))
         .await
         .map_err(mlua::Error::external)?;

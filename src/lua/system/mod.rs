@@ -1,16 +1,16 @@
 //! `moonkeep.system`: load, memory, disks, processes and listeners of this machine, from Linux's `/proc`.
 
-mod listeners;
-
 use std::fs;
 use std::path::Path;
 
-use mlua::{IntoLua, Lua, Table, Value};
+use mlua::{Lua, Table, Value};
 
 use super::address::plain;
 use super::failure::failure;
-use super::grants::{Grants, Need};
 use super::{Function, Module, Param};
+
+mod listeners;
+mod processes;
 
 /// `moonkeep.system`
 pub const MODULE: Module = Module {
@@ -56,10 +56,10 @@ pub const MODULE: Module = Module {
             name: "processes",
             params: &[],
             returns: &["moonkeep.system.Process[]"],
-            doc: "Every process that can be seen, by pid.",
+            doc: "Every process that can be seen, by pid. A confined script needs `allow.read = [\"/proc\"]`.",
             yields: false,
             make: |lua, _| {
-                lua.create_function(|lua, ()| processes(lua))
+                lua.create_function(|lua, ()| processes::all(lua))
                     .map(Value::Function)
             },
         },
@@ -68,7 +68,7 @@ pub const MODULE: Module = Module {
             params: &[],
             returns: &["moonkeep.system.Listener[]"],
             doc: "Every TCP and UDP port that something listens on, by port. Who it is, is there for processes that the \
-                  user may look into: the user's own, for root all.",
+                  user may look into: the user's own, for root all. A confined script needs `allow.read = [\"/proc\"]`.",
             yields: true,
             make: |lua, _| {
                 lua.create_async_function(listeners::listeners)
@@ -105,6 +105,12 @@ const TYPES: &str = r"---@class moonkeep.system.Load
 ---@field five number
 ---@field fifteen number
 ---@field processors integer
+---@field per_processor moonkeep.system.Averages the same, shared by the processors
+
+---@class moonkeep.system.Averages
+---@field one number
+---@field five number
+---@field fifteen number
 
 ---@class moonkeep.system.Memory
 ---@field total integer
@@ -130,6 +136,10 @@ const TYPES: &str = r"---@class moonkeep.system.Load
 ---@field command string with its arguments; empty for the kernel's own
 ---@field uid integer
 ---@field memory integer resident bytes
+---@field threads integer
+---@field cpu number seconds of processor time that it has used; for a share, measure twice
+---@field cpu_percent number of one processor, over its whole life
+---@field started number seconds since 1970
 
 ---@class moonkeep.system.Listener
 ---@field protocol 'tcp'|'udp'
@@ -152,23 +162,26 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
     let path = "/proc/loadavg";
     let text = proc_file(path)?;
     let mut numbers = text.split(' ').map_while(|word| word.parse::<f64>().ok());
-    let mut next = || numbers.next().ok_or_else(|| odd(path));
-    let table = lua.create_table()?;
-    table.raw_set("one", next()?)?;
-    table.raw_set("five", next()?)?;
-    table.raw_set("fifteen", next()?)?;
-    table.raw_set("processors", processors()?)?;
+    let processors = processors()?;
+    let (table, shared) = (lua.create_table()?, lua.create_table()?);
+    for name in ["one", "five", "fifteen"] {
+        let load = numbers.next().ok_or_else(|| odd(path))?;
+        table.raw_set(name, load)?;
+        shared.raw_set(name, load / f64::from(processors))?;
+    }
+    table.raw_set("processors", processors)?;
+    table.raw_set("per_processor", shared)?;
     Ok(table)
 }
 
 /// All processors of the machine: the load is the whole machine's too, whatever share a container has.
-fn processors() -> mlua::Result<usize> {
+fn processors() -> mlua::Result<u32> {
     let text = proc_file("/proc/stat")?;
     let count = text
         .lines()
         .filter(|line| line.starts_with("cpu") && !line.starts_with("cpu "))
         .count();
-    Ok(count.max(1))
+    Ok(u32::try_from(count.max(1)).unwrap_or(u32::MAX))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -286,81 +299,6 @@ fn uptime() -> mlua::Result<f64> {
         .ok_or_else(|| odd(path))
 }
 
-fn processes(lua: &Lua) -> mlua::Result<Value> {
-    let (grants, folder) = (Grants::of_state(lua), Path::new("/proc"));
-    grants.check(Need::Read, folder)?;
-    let entries = fs::read_dir(folder).map_err(|error| {
-        let refused = grants.explain(Need::Read, folder, &error);
-        refused.map_or_else(
-            || failure(format!("cannot list /proc: {}", plain(&error))),
-            mlua::Error::from,
-        )
-    })?;
-    let mut found: Vec<Process> = entries
-        .filter_map(|entry| Process::read(&entry.ok()?.path()))
-        .collect();
-    found.sort_unstable_by_key(|process| process.pid);
-    found
-        .into_iter()
-        .map(|process| process.into_table(lua))
-        .collect::<mlua::Result<Vec<_>>>()?
-        .into_lua(lua)
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Process {
-    pid: u32,
-    parent: u32,
-    name: String,
-    state: String,
-    command: String,
-    uid: u32,
-    memory: u64,
-}
-
-impl Process {
-    /// `None` for what is no process, or has ended meanwhile.
-    fn read(folder: &Path) -> Option<Self> {
-        let pid: u32 = folder.file_name()?.to_str()?.parse().ok()?;
-        let command = fs::read(folder.join("cmdline")).unwrap_or_default();
-        let command = String::from_utf8_lossy(&command).replace('\0', " ");
-        let status = fs::read(folder.join("status")).ok()?;
-        Process::parse(pid, &String::from_utf8_lossy(&status), command.trim_end())
-    }
-
-    fn parse(pid: u32, status: &str, command: &str) -> Option<Self> {
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-            Some(line.trim())
-        };
-        let first = |name: &str| field(name)?.split_whitespace().next();
-        let kib: u64 = first("VmRSS:")
-            .and_then(|word| word.parse().ok())
-            .unwrap_or(0);
-        Some(Process {
-            pid,
-            parent: first("PPid:")?.parse().ok()?,
-            name: field("Name:")?.to_owned(),
-            state: first("State:")?.to_owned(),
-            command: command.to_owned(),
-            uid: first("Uid:")?.parse().ok()?,
-            memory: kib * 1024,
-        })
-    }
-
-    fn into_table(self, lua: &Lua) -> mlua::Result<Table> {
-        let table = lua.create_table()?;
-        table.raw_set("pid", self.pid)?;
-        table.raw_set("parent", self.parent)?;
-        table.raw_set("name", self.name)?;
-        table.raw_set("state", self.state)?;
-        table.raw_set("command", self.command)?;
-        table.raw_set("uid", self.uid)?;
-        table.raw_set("memory", self.memory)?;
-        Ok(table)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -374,25 +312,5 @@ mod tests {
         assert_eq!((within.total, within.available), (100_000, 10_000));
         assert_eq!(memory.within(u64::MAX, 5), memory);
         assert_eq!(parse_meminfo("nothing"), None);
-    }
-
-    #[test]
-    fn a_process_may_have_odd_names_and_no_memory() {
-        let status = "Name:\tkworker/0:1 (x)\nState:\tI (idle)\nPPid:\t2\nUid:\t0\t0\t0\t0\n";
-        let process = Process::parse(7, status, "").expect("whole");
-        assert_eq!(process.name, "kworker/0:1 (x)");
-        assert_eq!(
-            (process.state.as_str(), process.parent, process.memory),
-            ("I", 2, 0)
-        );
-        assert_eq!(Process::parse(7, "Name:\tx\n", ""), None);
-    }
-
-    #[test]
-    fn this_process_is_among_the_processes() {
-        let folder = Path::new("/proc").join(std::process::id().to_string());
-        let own = Process::read(&folder).expect("Linux");
-        assert!(own.memory > 0);
-        assert!(!own.command.is_empty());
     }
 }

@@ -2,21 +2,25 @@
 //!
 //! The TLS machinery is set up at the first request of the process, not before: most processes send none.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::rc::Rc;
 
 use mlua::{Lua, LuaString, Table, Value};
-use reqwest::{Client, Method, Response, redirect};
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Method, Response};
 
 use super::arguments::Named;
 use super::errors::{ApiError, nearest};
 use super::failure::{failure, shown};
 use super::grants::Grants;
 use super::modules::misuse;
-use super::{Function, Module, Param};
+use super::{Function, Module, Param, json};
 use crate::limits;
+
+mod client;
+mod phases;
+
+use client::{Kind, client};
+use phases::Phases;
 
 /// `moonkeep.http`
 pub const MODULE: Module = Module {
@@ -81,19 +85,42 @@ const OPTIONS: Param = Param {
 const TYPES: &str = r"---@class moonkeep.http.Options
 ---@field headers? table<string, string>
 ---@field body? string
+---@field json? any sent as the body, with its content type; instead of `body`
 ---@field timeout? number|string whole time, body included; default 10 s
+---@field max_bytes? integer a larger body is an error; default and most 8 MiB
 ---@field follow? boolean follow up to 10 redirects; default true
 ---@field insecure? boolean accept any certificate; default false
+---@field ca? string path of a PEM file whose certificates are trusted as well
+---@field proxy? string `http://host:port`; those of the environment are never used
 
 ---@class moonkeep.http.Response
 ---@field status integer
 ---@field headers table<string, string> names in lower case; repeated ones joined by a comma
----@field body string at most 8 MiB
+---@field body string
 ---@field seconds number from the request to the end of the body
 ---@field url string the address that answered, after redirects
+---@field redirects string[] the addresses that were gone to on the way, in order
+---@field timing moonkeep.http.Timing where the time went
+---@field json fun(self): any the body, read as JSON
+
+---@class moonkeep.http.Timing seconds; over all redirects
+---@field resolve number looking up the name; 0 for an address and for a connection that was kept
+---@field connect number TCP and TLS, without looking up the name; 0 for a connection that was kept
+---@field wait number until the answer's headers were there, less the above
+---@field transfer number the body
 ";
 
-const KNOWN: &[&str] = &["headers", "body", "timeout", "follow", "insecure"];
+const KNOWN: &[&str] = &[
+    "headers",
+    "body",
+    "json",
+    "timeout",
+    "max_bytes",
+    "follow",
+    "insecure",
+    "ca",
+    "proxy",
+];
 
 fn with_method(lua: &Lua, what: &'static str, method: Method) -> mlua::Result<Value> {
     lua.create_async_function(move |lua, (url, options): (String, Option<Table>)| {
@@ -130,43 +157,93 @@ async fn send(
     let limit = options
         .time("timeout")?
         .unwrap_or(limits::HOST_CALL_TIMEOUT);
-    let kind = ClientKind {
-        follow: options.value(&lua, "follow")?.unwrap_or(true),
-        insecure: options.value(&lua, "insecure")?.unwrap_or(false),
+    let most = most(what, &lua, &options)?;
+    let address = address(what, &url)?;
+    let grants = Grants::of_state(&lua);
+    check(&grants, &address)?;
+    let kind = Kind::new(what, &lua, &options, &grants)?;
+    let body = body(what, &lua, &options)?;
+    let headers = options.value::<Table>(&lua, "headers")?;
+    let phases = Rc::new(Phases::begin());
+    let whole = async {
+        let client = client(kind, &grants).await?;
+        let mut request = client.request(method, address);
+        if body.is_json {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        for pair in headers.iter().flat_map(Table::pairs::<String, String>) {
+            let (name, value) = pair?;
+            request = request.header(name, value);
+        }
+        if let Some(bytes) = body.bytes {
+            request = request.body(bytes);
+        }
+        let response = request
+            .send()
+            .await
+            .map_err(|error| unanswered(&url, &error))?;
+        phases.answered();
+        receive(&url, response, most).await
     };
-    let address = reqwest::Url::parse(&url)
+    match tokio::time::timeout(limit, phases.follow(whole)).await {
+        Ok(received) => received?.into_table(&lua, &phases),
+        Err(_) => Err(failure(format!(
+            "{url}: {} within {}",
+            phases.place(),
+            shown(limit)
+        ))),
+    }
+}
+
+fn address(what: &str, url: &str) -> mlua::Result<reqwest::Url> {
+    reqwest::Url::parse(url)
         .ok()
         .filter(|parsed| ["http", "https"].contains(&parsed.scheme()) && parsed.has_host())
         .ok_or_else(|| {
             misuse(format!(
                 "{what}: `{url}` is no address; write it whole, for example \"http://localhost:8080/health\""
             ))
-        })?;
-    let grants = Grants::of_state(&lua);
-    check(&grants, &address)?;
-    let mut request = client(kind, &grants)?.request(method, address);
-    if let Some(headers) = options.value::<Table>(&lua, "headers")? {
-        for pair in headers.pairs::<String, String>() {
-            let (name, value) = pair?;
-            request = request.header(name, value);
-        }
+        })
+}
+
+fn most(what: &str, lua: &Lua, options: &Named) -> mlua::Result<usize> {
+    let most = options.value::<usize>(lua, "max_bytes")?;
+    let most = most.unwrap_or(limits::HOST_BODY_BYTES);
+    if most > limits::HOST_BODY_BYTES {
+        return Err(misuse(format!(
+            "{what}: `max_bytes` is {} at most",
+            limits::HOST_BODY_BYTES
+        )));
     }
-    if let Some(body) = options.value::<LuaString>(&lua, "body")? {
-        request = request.body(body.as_bytes().to_vec());
-    }
-    let begin = Instant::now();
-    let whole = async {
-        let response = request.send().await?;
-        receive(response).await
-    };
-    match tokio::time::timeout(limit, whole).await {
-        Ok(Ok(received)) => received.into_table(&lua, begin.elapsed()),
-        Ok(Err(error)) => Err(unanswered(&url, &error)),
-        Err(_) => Err(failure(format!("{url}: no answer within {}", shown(limit)))),
+    Ok(most)
+}
+
+/// What is sent.
+struct Body {
+    bytes: Option<Vec<u8>>,
+    is_json: bool,
+}
+
+fn body(what: &str, lua: &Lua, options: &Named) -> mlua::Result<Body> {
+    let text = options.value::<LuaString>(lua, "body")?;
+    let value = options.value::<Value>(lua, "json")?;
+    match (text, value) {
+        (Some(_), Some(_)) => Err(misuse(format!("{what}: give `body` or `json`, not both"))),
+        (text, None) => Ok(Body {
+            bytes: text.map(|text| text.as_bytes().to_vec()),
+            is_json: false,
+        }),
+        (None, Some(value)) => Ok(Body {
+            bytes: Some(
+                json::encode(lua, "json", &value)
+                    .map_err(|fault| misuse(format!("{what}: {fault}")))?,
+            ),
+            is_json: true,
+        }),
     }
 }
 
-fn check(grants: &Grants, address: &reqwest::Url) -> Result<(), ApiError> {
+pub(super) fn check(grants: &Grants, address: &reqwest::Url) -> Result<(), ApiError> {
     let host = address.host_str().unwrap_or_default();
     let host = host.trim_start_matches('[').trim_end_matches(']');
     grants.check_host(host, address.port_or_known_default().unwrap_or(0))
@@ -180,7 +257,7 @@ struct Received {
     body: Vec<u8>,
 }
 
-async fn receive(mut response: Response) -> reqwest::Result<Received> {
+async fn receive(asked: &str, mut response: Response, most: usize) -> mlua::Result<Received> {
     let headers = response
         .headers()
         .iter()
@@ -189,12 +266,15 @@ async fn receive(mut response: Response) -> reqwest::Result<Received> {
     let status = response.status().as_u16();
     let url = response.url().to_string();
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        let room = limits::HOST_BODY_BYTES - body.len();
-        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if body.len() == limits::HOST_BODY_BYTES {
-            break;
+    let broken = |error: reqwest::Error| unanswered(asked, &error);
+    while let Some(chunk) = response.chunk().await.map_err(broken)? {
+        if chunk.len() > most - body.len() {
+            return Err(failure(format!(
+                "{asked}: the answer has more than {most} bytes; allow more with `max_bytes` ({} at most), or fetch a part",
+                limits::HOST_BODY_BYTES
+            )));
         }
+        body.extend_from_slice(&chunk);
     }
     Ok(Received {
         status,
@@ -205,7 +285,7 @@ async fn receive(mut response: Response) -> reqwest::Result<Received> {
 }
 
 impl Received {
-    fn into_table(self, lua: &Lua, took: Duration) -> mlua::Result<Table> {
+    fn into_table(self, lua: &Lua, phases: &Phases) -> mlua::Result<Table> {
         let headers = lua.create_table()?;
         for (name, value) in self.headers {
             let joined = match headers.raw_get::<Option<LuaString>>(name.as_str())? {
@@ -219,9 +299,29 @@ impl Received {
         table.raw_set("url", self.url)?;
         table.raw_set("headers", headers)?;
         table.raw_set("body", lua.create_string(self.body)?)?;
-        table.raw_set("seconds", took.as_secs_f64())?;
+        phases.tell(lua, &table)?;
+        table.set_metatable(Some(methods(lua)?))?;
         Ok(table)
     }
+}
+
+/// What answers can do, once for each state.
+fn methods(lua: &Lua) -> mlua::Result<Table> {
+    const KEY: &str = "moonkeep.http.response";
+    if let Some(known) = lua.named_registry_value::<Option<Table>>(KEY)? {
+        return Ok(known);
+    }
+    let read = lua.create_function(|lua, answer: Table| {
+        let body: LuaString = answer.get("body")?;
+        json::decode(lua, &body.as_bytes()).map_err(|fault| {
+            let url: String = answer.get("url").unwrap_or_default();
+            failure(format!("{url}: the body is no JSON: {fault}"))
+        })
+    })?;
+    let methods = lua.create_table_from([("json", read)])?;
+    let meta = lua.create_table_from([("__index", methods)])?;
+    lua.set_named_registry_value(KEY, &meta)?;
+    Ok(meta)
 }
 
 /// The first cause says most: reqwest's own text names layers, not reasons.
@@ -246,55 +346,4 @@ fn unanswered(url: &str, error: &reqwest::Error) -> mlua::Error {
         "no proper answer"
     };
     failure(format!("{url}: {doing}: {}", words.to_lowercase()))
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct ClientKind {
-    follow: bool,
-    insecure: bool,
-}
-
-/// How often an answer may lead elsewhere.
-const REDIRECTS: usize = 10;
-
-thread_local! {
-    static CLIENTS: RefCell<HashMap<ClientKind, Client>> = RefCell::new(HashMap::new());
-}
-
-/// Follows where the script may go, and no further.
-fn follow(grants: &Arc<Grants>) -> redirect::Policy {
-    let grants = Arc::clone(grants);
-    redirect::Policy::custom(move |attempt| {
-        if attempt.previous().len() > REDIRECTS {
-            return attempt.error("more than 10 redirects");
-        }
-        match check(&grants, attempt.url()) {
-            Ok(()) => attempt.follow(),
-            Err(refused) => attempt.error(refused),
-        }
-    })
-}
-
-/// One client of each kind for the thread, made at its first use: a thread serves one sandbox at most. Proxies of the environment are not used: a
-/// check means the address that it names.
-fn client(kind: ClientKind, grants: &Arc<Grants>) -> mlua::Result<Client> {
-    if let Some(client) = CLIENTS.with_borrow(|clients| clients.get(&kind).cloned()) {
-        return Ok(client);
-    }
-    // A second call finds a provider installed, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let policy = if kind.follow {
-        follow(grants)
-    } else {
-        redirect::Policy::none()
-    };
-    let client = Client::builder()
-        .no_proxy()
-        .redirect(policy)
-        .tls_danger_accept_invalid_certs(kind.insecure)
-        .user_agent(concat!("moonkeep/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|error| misuse(format!("http cannot be set up: {error}")))?;
-    CLIENTS.with_borrow_mut(|clients| clients.insert(kind, client.clone()));
-    Ok(client)
 }

@@ -4,18 +4,22 @@
 //! sandbox refuses becomes an error that names the line of the header that would allow it.
 
 use std::fs;
-use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
-use mlua::{FromLuaMulti, IntoLua, Lua, LuaString, MultiValue, Table, Value};
+use mlua::{FromLuaMulti, IntoLua, Lua, LuaString, MultiValue, Value};
 
 use super::address::plain;
 use super::failure::failure;
 use super::grants::{Grants, Need};
 use super::{Function, Module, Param};
-use crate::limits;
+
+mod content;
+mod facts;
+
+use content::Hash;
+pub(super) use content::read_whole;
+use facts::Facts;
 
 /// `moonkeep.fs`
 pub const MODULE: Module = Module {
@@ -33,35 +37,6 @@ pub const MODULE: Module = Module {
                 function(lua, ("read", Touch::Reads), |path: String| {
                     read_whole(Path::new(&path))
                 })
-            },
-        },
-        Function {
-            name: "read_at",
-            params: &[
-                PATH,
-                Param {
-                    name: "offset",
-                    kind: "integer",
-                    doc: "bytes from the beginning",
-                },
-                Param {
-                    name: "most",
-                    kind: "integer",
-                    doc: "bytes, at most 8 MiB",
-                },
-            ],
-            returns: &["string"],
-            doc: "A part of the file; shorter at its end, empty behind it. An error if it cannot be read or is no \
-                  regular file.",
-            yields: true,
-            make: |lua, _| {
-                function(
-                    lua,
-                    ("read", Touch::Reads),
-                    |(path, offset, most): (String, u64, u64)| {
-                        read_at(Path::new(&path), offset, most)
-                    },
-                )
             },
         },
         Function {
@@ -110,7 +85,84 @@ pub const MODULE: Module = Module {
             returns: &["moonkeep.fs.Stat?"],
             doc: "Facts about what stands there, links followed; nil if nothing does.",
             yields: true,
-            make: |lua, _| function(lua, ("look at", Touch::Looks), |path: String| stat(&path)),
+            make: |lua, _| {
+                function(lua, ("look at", Touch::Looks), |path: String| {
+                    facts::stat(&path)
+                })
+            },
+        },
+        Function {
+            name: "hash",
+            params: &[
+                PATH,
+                Param {
+                    name: "kind?",
+                    kind: "'sha256'|'blake3'",
+                    doc: "default `sha256`",
+                },
+            ],
+            returns: &["string"],
+            doc: "The hash of a file of any size, hexadecimal. An error if it is no regular file.",
+            yields: true,
+            make: |lua, _| {
+                function(
+                    lua,
+                    ("hash", Touch::Reads),
+                    |(path, kind): (String, Option<Hash>)| {
+                        content::hash(Path::new(&path), kind.unwrap_or_default())
+                    },
+                )
+            },
+        },
+        Function {
+            name: "read_at",
+            params: &[
+                PATH,
+                Param {
+                    name: "offset",
+                    kind: "integer",
+                    doc: "bytes to leave out; below 0: counted from the end",
+                },
+                Param {
+                    name: "most?",
+                    kind: "integer",
+                    doc: "bytes to read; default and most 8 MiB",
+                },
+            ],
+            returns: &["string", "integer"],
+            doc: "A part of a file, and the offset behind it. Nothing if the file ends before it; a log that has become \
+                  shorter was begun anew (`stat` tells its `inode`).",
+            yields: true,
+            make: |lua, _| {
+                function(
+                    lua,
+                    ("read", Touch::Reads),
+                    |(path, offset, most): (String, i64, Option<u64>)| {
+                        content::read_at(Path::new(&path), offset, most)
+                    },
+                )
+            },
+        },
+        Function {
+            name: "tail",
+            params: &[
+                PATH,
+                Param {
+                    name: "lines?",
+                    kind: "integer",
+                    doc: "default 10, most 100,000",
+                },
+            ],
+            returns: &["string[]"],
+            doc: "The last lines of a file, of its last 8 MiB at most.",
+            yields: true,
+            make: |lua, _| {
+                function(
+                    lua,
+                    ("read", Touch::Reads),
+                    |(path, lines): (String, Option<usize>)| content::tail(Path::new(&path), lines),
+                )
+            },
         },
         Function {
             name: "list",
@@ -182,8 +234,13 @@ const TYPES: &str = r"---@class moonkeep.fs.Stat
 ---@field mode integer permission bits
 ---@field uid integer
 ---@field gid integer
----@field device integer with `inode`: which file it is, whatever its name
+---@field owner? string the user's name, if it can be found out
+---@field group? string
+---@field accessed number seconds since 1970
+---@field changed number when its facts or content changed last, seconds since 1970
 ---@field inode integer
+---@field device integer
+---@field links integer
 ";
 
 /// Bytes from Lua that can move to another thread.
@@ -199,6 +256,14 @@ impl mlua::FromLua for Bytes {
 /// What a call gives back, made into Lua on the caller's thread.
 trait Answer: Send + 'static {
     fn give(self, lua: &Lua) -> mlua::Result<Value>;
+
+    /// All that it gives.
+    fn give_all(self, lua: &Lua) -> mlua::Result<MultiValue>
+    where
+        Self: Sized,
+    {
+        self.give(lua).map(|value| MultiValue::from_iter([value]))
+    }
 }
 
 impl Answer for () {
@@ -216,6 +281,32 @@ impl Answer for bool {
 impl Answer for Vec<u8> {
     fn give(self, lua: &Lua) -> mlua::Result<Value> {
         lua.create_string(self).map(Value::String)
+    }
+}
+
+impl Answer for String {
+    fn give(self, lua: &Lua) -> mlua::Result<Value> {
+        self.into_lua(lua)
+    }
+}
+
+/// A part of a file, and where it ends.
+impl Answer for (Vec<u8>, u64) {
+    fn give(self, lua: &Lua) -> mlua::Result<Value> {
+        self.0.give(lua)
+    }
+
+    fn give_all(self, lua: &Lua) -> mlua::Result<MultiValue> {
+        let end = self.1.into_lua(lua)?;
+        Ok(MultiValue::from_iter([self.give(lua)?, end]))
+    }
+}
+
+impl Answer for Vec<Vec<u8>> {
+    fn give(self, lua: &Lua) -> mlua::Result<Value> {
+        let lines = self.into_iter().map(|line| lua.create_string(line));
+        let lines: mlua::Result<Vec<LuaString>> = lines.collect();
+        lines?.into_lua(lua)
     }
 }
 
@@ -284,7 +375,7 @@ where
         let arguments = A::from_lua_multi(arguments, &lua)?;
         let done = tokio::task::spawn_blocking(move || work(arguments)).await;
         match done {
-            Ok(Ok(answer)) => answer.give(&lua),
+            Ok(Ok(answer)) => answer.give_all(&lua),
             Ok(Err(error)) => Err(told(&grants, doing, touch, &paths, &error)),
             Err(error) => Err(mlua::Error::external(error)),
         }
@@ -313,34 +404,6 @@ fn told(
         },
         mlua::Error::from,
     )
-}
-
-/// A regular file of at most [`limits::HOST_BODY_BYTES`]. Blocks.
-pub(super) fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
-    let mut data = Vec::new();
-    let most = limits::HOST_BODY_BYTES as u64;
-    open_regular(path)?.take(most + 1).read_to_end(&mut data)?;
-    if data.len() as u64 > most {
-        return Err(io::Error::other(format!("it is larger than {most} bytes")));
-    }
-    Ok(data)
-}
-
-/// A pipe or a device could be read for ever.
-fn open_regular(path: &Path) -> io::Result<fs::File> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    fs::File::open(path)
-}
-
-fn read_at(path: &Path, offset: u64, most: u64) -> io::Result<Vec<u8>> {
-    let mut file = open_regular(path)?;
-    file.seek(io::SeekFrom::Start(offset))?;
-    let mut data = Vec::new();
-    file.take(most.min(limits::HOST_BODY_BYTES as u64))
-        .read_to_end(&mut data)?;
-    Ok(data)
 }
 
 fn write(path: &str, data: &[u8]) -> io::Result<()> {
@@ -381,61 +444,5 @@ fn remove(path: &str) -> io::Result<()> {
         fs::remove_dir(path)
     } else {
         fs::remove_file(path)
-    }
-}
-
-struct Facts {
-    kind: &'static str,
-    size: u64,
-    modified: f64,
-    mode: u32,
-    uid: u32,
-    gid: u32,
-    device: u64,
-    inode: u64,
-}
-
-fn stat(path: &str) -> io::Result<Option<Facts>> {
-    let facts = match fs::metadata(path) {
-        Ok(facts) => facts,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let kind = if facts.is_file() {
-        "file"
-    } else if facts.is_dir() {
-        "folder"
-    } else {
-        "other"
-    };
-    let modified = facts
-        .modified()
-        .ok()
-        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-        .map_or(0.0, |since| since.as_secs_f64());
-    Ok(Some(Facts {
-        kind,
-        size: facts.len(),
-        modified,
-        mode: facts.mode() & 0o7777,
-        uid: facts.uid(),
-        gid: facts.gid(),
-        device: facts.dev(),
-        inode: facts.ino(),
-    }))
-}
-
-impl Facts {
-    fn into_table(self, lua: &Lua) -> mlua::Result<Table> {
-        let table = lua.create_table()?;
-        table.raw_set("kind", self.kind)?;
-        table.raw_set("size", self.size)?;
-        table.raw_set("modified", self.modified)?;
-        table.raw_set("mode", self.mode)?;
-        table.raw_set("uid", self.uid)?;
-        table.raw_set("gid", self.gid)?;
-        table.raw_set("device", self.device)?;
-        table.raw_set("inode", self.inode)?;
-        Ok(table)
     }
 }
