@@ -87,6 +87,10 @@ function moonkeep_Core.after(delay, f) end
 ---@param time string|number seconds, or `"500ms"`
 function moonkeep_Core.sleep(time) end
 
+--- How many tasks of this script are alive: requests that run, the caller's among them, timers, what `spawn` has started, kept connections of `moonkeep.http`. A number that only grows tells of a leak.
+---@return integer
+function moonkeep_Core.tasks() end
+
 --- Starts a function as a task of the script's own. What it raises goes to the log unless somebody waits for it.
 ---@param f fun(...): any run beside everything else
 ---@param ... any its arguments
@@ -189,22 +193,19 @@ local moonkeep_fs_Module = {}
 ---@field mode integer permission bits
 ---@field uid integer
 ---@field gid integer
----@field device integer with `inode`: which file it is, whatever its name
+---@field owner? string the user's name, if it can be found out
+---@field group? string
+---@field accessed number seconds since 1970
+---@field changed number when its facts or content changed last, seconds since 1970
 ---@field inode integer
+---@field device integer
+---@field links integer
 
 --- The whole file, at most 8 MiB. An error if it cannot be read or is no regular file.
 ---@async
 ---@param path string absolute, or relative to the working folder
 ---@return string
 function moonkeep_fs_Module.read(path) end
-
---- A part of the file; shorter at its end, empty behind it. An error if it cannot be read or is no regular file.
----@async
----@param path string absolute, or relative to the working folder
----@param offset integer bytes from the beginning
----@param most integer bytes, at most 8 MiB
----@return string
-function moonkeep_fs_Module.read_at(path, offset, most) end
 
 --- Replaces the file, or makes it. A reader sees the old or the new text, never a part.
 ---@async
@@ -229,6 +230,29 @@ function moonkeep_fs_Module.exists(path) end
 ---@param path string absolute, or relative to the working folder
 ---@return moonkeep.fs.Stat?
 function moonkeep_fs_Module.stat(path) end
+
+--- The hash of a file of any size, hexadecimal. An error if it is no regular file.
+---@async
+---@param path string absolute, or relative to the working folder
+---@param kind? 'sha256'|'blake3' default `sha256`
+---@return string
+function moonkeep_fs_Module.hash(path, kind) end
+
+--- A part of a file, and the offset behind it. Nothing if the file ends before it; a log that has become shorter was begun anew (`stat` tells its `inode`).
+---@async
+---@param path string absolute, or relative to the working folder
+---@param offset integer bytes to leave out; below 0: counted from the end
+---@param most? integer bytes to read; default and most 8 MiB
+---@return string
+---@return integer
+function moonkeep_fs_Module.read_from(path, offset, most) end
+
+--- The last lines of a file, of its last 8 MiB at most.
+---@async
+---@param path string absolute, or relative to the working folder
+---@param lines? integer default 10, most 100,000
+---@return string[]
+function moonkeep_fs_Module.tail(path, lines) end
 
 --- The names in a folder, sorted.
 ---@async
@@ -259,16 +283,29 @@ local moonkeep_http_Module = {}
 ---@class moonkeep.http.Options
 ---@field headers? table<string, string>
 ---@field body? string
+---@field json? any sent as the body, with its content type; instead of `body`
 ---@field timeout? number|string whole time, body included; default 10 s
+---@field max_bytes? integer a larger body is an error; default and most 8 MiB
 ---@field follow? boolean follow up to 10 redirects; default true
 ---@field insecure? boolean accept any certificate; default false
+---@field ca? string path of a PEM file whose certificates are trusted as well
+---@field proxy? string `http://host:port`; those of the environment are never used
 
 ---@class moonkeep.http.Response
 ---@field status integer
 ---@field headers table<string, string> names in lower case; repeated ones joined by a comma
----@field body string at most 8 MiB
+---@field body string
 ---@field seconds number from the request to the end of the body
 ---@field url string the address that answered, after redirects
+---@field redirects string[] the addresses that were gone to on the way, in order
+---@field timing moonkeep.http.Timing where the time went
+---@field json fun(self): any the body, read as JSON
+
+---@class moonkeep.http.Timing seconds; over all redirects
+---@field resolve number looking up the name; 0 for an address and for a connection that was kept
+---@field connect number TCP and TLS, without looking up the name; 0 for a connection that was kept
+---@field wait number until the answer's headers were there, less the above
+---@field transfer number the body
 
 --- Fetches `url`. Any status is an answer; an error is raised only if there is none.
 ---@async
@@ -476,6 +513,12 @@ local moonkeep_system_Module = {}
 ---@field five number
 ---@field fifteen number
 ---@field processors integer
+---@field per_processor moonkeep.system.Averages the same, shared by the processors
+
+---@class moonkeep.system.Averages
+---@field one number
+---@field five number
+---@field fifteen number
 
 ---@class moonkeep.system.Memory
 ---@field total integer
@@ -501,6 +544,10 @@ local moonkeep_system_Module = {}
 ---@field command string with its arguments; empty for the kernel's own
 ---@field uid integer
 ---@field memory integer resident bytes
+---@field threads integer
+---@field cpu number seconds of processor time that it has used; for a share, measure twice
+---@field cpu_percent number of one processor, over its whole life
+---@field started number seconds since 1970
 
 ---@class moonkeep.system.Listener
 ---@field protocol 'tcp'|'udp'
@@ -523,11 +570,11 @@ function moonkeep_system_Module.memory() end
 ---@return moonkeep.system.Disk
 function moonkeep_system_Module.disk(path) end
 
---- Every process that can be seen, by pid.
+--- Every process that can be seen, by pid. A confined script needs `allow.read = ["/proc"]`.
 ---@return moonkeep.system.Process[]
 function moonkeep_system_Module.processes() end
 
---- Every TCP and UDP port that something listens on, by port. Who it is, is there for processes that the user may look into: the user's own, for root all.
+--- Every TCP and UDP port that something listens on, by port. Who it is, is there for processes that the user may look into: the user's own, for root all. A confined script needs `allow.read = ["/proc"]`.
 ---@async
 ---@return moonkeep.system.Listener[]
 function moonkeep_system_Module.listeners() end

@@ -216,6 +216,12 @@ impl Host {
         !self.tasks.borrow().is_empty()
     }
 
+    /// Those that [`Host::start`] has started and that have not ended.
+    #[must_use]
+    pub fn tasks(&self) -> usize {
+        self.tasks.borrow().len()
+    }
+
     /// Drops everything that still runs.
     pub fn stop_tasks(&self) {
         self.tasks.borrow_mut().abort_all();

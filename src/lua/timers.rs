@@ -227,6 +227,16 @@ fn report(what: &str, end: Result<MultiValue, Failure>) {
     }
 }
 
+/// `moonkeep.tasks()`.
+pub(super) fn tasks(lua: &Lua, _: &Rc<Context>) -> mlua::Result<Value> {
+    lua.create_function(|lua, ()| {
+        let of_runtime = tokio::runtime::Handle::try_current()
+            .map_or(0, |runtime| runtime.metrics().num_alive_tasks());
+        Ok(Host::of(lua)?.tasks() + of_runtime)
+    })
+    .map(Value::Function)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -215,6 +215,15 @@ const ROWS: &[Function] = &[
         make: timers::sleep,
     },
     Function {
+        name: "tasks",
+        params: &[],
+        returns: &["integer"],
+        doc: "How many tasks of this script are alive: requests that run, the caller's among them, timers, what `spawn` \
+              has started, kept connections of `moonkeep.http`. A number that only grows tells of a leak.",
+        yields: false,
+        make: timers::tasks,
+    },
+    Function {
         name: "spawn",
         params: &[
             Param {

@@ -424,6 +424,10 @@ fn write(path: &str, data: &[u8]) -> io::Result<()> {
 }
 
 fn append(path: &str, data: &[u8]) -> io::Result<()> {
+    // A pipe that nobody reads would hold the helper thread for ever.
+    if fs::metadata(path).is_ok_and(|facts| !facts.is_file()) {
+        return Err(io::Error::other("it is no regular file"));
+    }
     let mut file = fs::OpenOptions::new()
         .append(true)
         .create(true)
