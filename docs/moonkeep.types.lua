@@ -245,7 +245,7 @@ function moonkeep_fs_Module.hash(path, kind) end
 ---@param most? integer bytes to read; default and most 8 MiB
 ---@return string
 ---@return integer
-function moonkeep_fs_Module.read_from(path, offset, most) end
+function moonkeep_fs_Module.read_at(path, offset, most) end
 
 --- The last lines of a file, of its last 8 MiB at most.
 ---@async

@@ -56,9 +56,26 @@ impl Kind {
 /// How often an answer may lead elsewhere.
 const REDIRECTS: usize = 10;
 
+/// A client, and whose it is: whoever is not confined shares, whoever is has its own, as its redirects are bounded.
+struct Kept {
+    kind: Kind,
+    bounds: Option<Arc<Grants>>,
+    client: Client,
+}
+
+impl Kept {
+    fn is(&self, kind: &Kind, grants: &Arc<Grants>) -> bool {
+        let own = match &self.bounds {
+            None => !grants.is_confined(),
+            Some(bounds) => Arc::ptr_eq(bounds, grants),
+        };
+        own && self.kind == *kind
+    }
+}
+
 thread_local! {
     /// The latest at the end.
-    static CLIENTS: RefCell<Vec<(Kind, Client)>> = const { RefCell::new(Vec::new()) };
+    static CLIENTS: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Follows where the script may go, and no further.
@@ -78,15 +95,15 @@ fn follow(grants: &Arc<Grants>) -> redirect::Policy {
     })
 }
 
-/// The client of this kind, made at its first use: a thread serves one sandbox at most. Proxies of the environment are
-/// not used: a check means the address that it names.
+/// The client of this kind, made at its first use. Proxies of the environment are not used: a check means the address
+/// that it names.
 ///
 /// # Errors
 /// If the file of authorities cannot be read.
 pub(super) async fn client(kind: Kind, grants: &Arc<Grants>) -> mlua::Result<Client> {
     let known = CLIENTS.with_borrow(|clients| {
-        let (_, client) = clients.iter().find(|(known, _)| *known == kind)?;
-        Some(client.clone())
+        let kept = clients.iter().find(|kept| kept.is(&kind, grants))?;
+        Some(kept.client.clone())
     });
     if let Some(client) = known {
         return Ok(client);
@@ -97,7 +114,11 @@ pub(super) async fn client(kind: Kind, grants: &Arc<Grants>) -> mlua::Result<Cli
         if clients.len() == limits::HTTP_CLIENTS {
             clients.remove(0);
         }
-        clients.push((kind, client.clone()));
+        clients.push(Kept {
+            kind,
+            bounds: grants.is_confined().then(|| Arc::clone(grants)),
+            client: client.clone(),
+        });
     });
     Ok(client)
 }
