@@ -42,6 +42,8 @@ mod lanes;
 #[cfg(test)]
 mod life;
 #[cfg(test)]
+mod lua_io;
+#[cfg(test)]
 mod lua_worker;
 #[cfg(test)]
 mod model;

@@ -8,12 +8,13 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use mlua::{Lua, MultiValue, Value};
+use mlua::{Function as LuaFunction, Lua, MultiValue, Value};
 use tokio::sync::Semaphore;
 
+use super::errors::INTERNAL_CHUNK;
 use super::failure::failure;
 use super::modules::misuse;
-use super::{Context, Function, Module, Param};
+use super::{Context, Function, Module, Param, own};
 
 mod database;
 mod work;
@@ -194,40 +195,51 @@ fn single(lua: &Lua, context: &Rc<Context>, verb: Verb) -> mlua::Result<Value> {
 
 fn transaction(lua: &Lua, context: &Rc<Context>) -> mlua::Result<Value> {
     let context = Rc::clone(context);
-    let call = move |lua: Lua, run: mlua::Function| {
+    let call = move |lua: Lua, (pcall, run): (LuaFunction, LuaFunction)| {
         let store = Store::of(&lua, &context);
         async move {
             let turn = store.turn.acquire().await;
             store.with(Database::begin).await?;
-            let result = attempt(&lua, &store, &run);
-            match &result {
-                Ok(_) => store.with(Database::commit).await?,
-                Err(_) => store.with(Database::roll_back).await?,
+            let results = attempt(&lua, &store, &pcall, &run);
+            match &results {
+                Ok(results) if results.front() == Some(&Value::Boolean(true)) => {
+                    store.with(Database::commit).await?;
+                }
+                Ok(_) | Err(_) => store.with(Database::roll_back).await?,
             }
             drop(turn);
-            result
+            results
         }
     };
-    lua.create_async_function(call).map(Value::Function)
+    let inner = lua.create_async_function(call)?;
+    own::load(lua, INTERNAL_CHUNK, include_str!("transaction.lua"))?.call(inner)
 }
 
-/// Runs the script's function between begin and end. It cannot wait, so nobody else runs meanwhile.
-fn attempt(lua: &Lua, store: &Store, run: &mlua::Function) -> mlua::Result<MultiValue> {
+/// Runs the script's function between begin and end; gives what `pcall` does. It cannot wait, so nobody else runs
+/// meanwhile.
+fn attempt(
+    lua: &Lua,
+    store: &Store,
+    pcall: &LuaFunction,
+    run: &LuaFunction,
+) -> mlua::Result<MultiValue> {
     let lent = Rc::new(RefCell::new(store.slot.take()));
     let tx = lua.create_table()?;
     for verb in Verb::ALL {
         tx.raw_set(verb.name(), inside(lua, verb, &lent)?)?;
     }
-    let result = run.call::<MultiValue>(tx);
+    let results = pcall.call::<MultiValue>((run, tx));
     store.slot.replace(lent.take());
-    result.map_err(|error| {
-        if error.to_string().contains("attempt to yield") {
-            return misuse(
-                "store.transaction: its function may not wait; fetch and sleep before it or after it",
-            );
-        }
-        error
-    })
+    let results = results?;
+    let told = results.get(1).and_then(|told| told.to_string().ok());
+    if results.front() == Some(&Value::Boolean(false))
+        && told.is_some_and(|told| told.contains("attempt to yield"))
+    {
+        return Err(misuse(
+            "store.transaction: its function may not wait; fetch and sleep before it or after it",
+        ));
+    }
+    Ok(results)
 }
 
 /// `tx.get` and its like.
