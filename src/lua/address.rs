@@ -73,7 +73,9 @@ pub(super) async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>
 /// An error of the system in words, without its number.
 pub(super) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
+    // The system adds its number, rustls the address of a manual.
     let words = text.split(" (os error").next().unwrap_or_default();
+    let words = words.split(": https://").next().unwrap_or_default();
     let mut letters = words.chars();
     match letters.next() {
         Some(first) => first.to_lowercase().chain(letters).collect(),

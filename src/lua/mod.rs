@@ -20,6 +20,7 @@ pub mod icmp;
 pub mod json;
 pub(crate) mod log;
 pub mod modules;
+mod objects;
 pub(crate) mod own;
 pub mod process;
 pub mod reference;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use mlua::{Function, Lua, Table, Value};
 
 use super::errors::{self, ApiError};
-use super::{Context, Module, own, request};
+use super::{Context, Module, objects, own, request};
 
 /// api.lua's functions.
 #[derive(Clone, Debug)]
@@ -37,6 +37,7 @@ impl Guards {
             request::part(lua)?,
             request::left(lua)?,
         ))?;
+        objects::keep_guard(lua, &guard)?;
         Ok((Guards { guard, seal }, call, serve))
     }
 

@@ -4,11 +4,14 @@ use std::cell::RefCell;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 
-use mlua::{Lua, LuaString, Table, UserData, UserDataMethods, Value};
+use mlua::{
+    Function as LuaFunction, Lua, LuaString, Table, UserData, UserDataMethods, UserDataRef, Value,
+};
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
 use super::arguments::Named;
 use super::modules::misuse;
+use super::objects;
 use super::{Function, Module, Param};
 use crate::limits;
 
@@ -272,50 +275,60 @@ fn split(lua: &Lua, regex: &Regex, text: &[u8], asked: Option<i64>) -> mlua::Res
 
 impl UserData for Compiled {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_method("test", |_, this, text: LuaString| {
-            Ok(this.0.is_match(&text.as_bytes()))
+        methods.add_meta_method("__index", |lua, _, key: Value| {
+            objects::method(lua, "regex", &key, functions)
         });
-        methods.add_method(
-            "match",
-            |lua, this, (text, from): (LuaString, Option<i64>)| first(lua, &this.0, &text, from),
-        );
-        methods.add_method("find", |_, this, (text, from): (LuaString, Option<i64>)| {
-            let bytes = text.as_bytes();
-            let from = start(from, bytes.len());
-            let found = (from <= bytes.len())
-                .then(|| this.0.find_at(&bytes, from))
-                .flatten();
-            Ok((
-                found.map(|found| found.start() + 1),
-                found.map(|found| found.end()),
-            ))
-        });
-        methods.add_method(
-            "all",
-            |lua, this, (text, asked): (LuaString, Option<i64>)| {
-                let bytes = text.as_bytes();
-                let found = this.0.captures_iter(&bytes).take(most(asked));
-                let tables: mlua::Result<Vec<Table>> = found
-                    .map(|found| into_table(lua, &this.0, &found))
-                    .collect();
-                lua.create_sequence_from(tables?)
-            },
-        );
-        methods.add_method(
-            "replace",
-            |lua, this, (text, with, most): (LuaString, LuaString, Option<i64>)| {
-                let (text, count) = replace(&this.0, &text.as_bytes(), &with.as_bytes(), most)?;
-                Ok((lua.create_string(text)?, count))
-            },
-        );
-        methods.add_method(
-            "split",
-            |lua, this, (text, asked): (LuaString, Option<i64>)| {
-                split(lua, &this.0, &text.as_bytes(), asked)
-            },
-        );
         methods.add_meta_method("__tostring", |_, this, ()| {
             Ok(format!("regex: {}", this.0.as_str()))
         });
     }
+}
+
+type This = UserDataRef<Compiled>;
+
+fn functions(lua: &Lua) -> mlua::Result<Vec<(&'static str, LuaFunction)>> {
+    let test = |_: &Lua, (this, text): (This, LuaString)| Ok(this.0.is_match(&text.as_bytes()));
+    let matched = |lua: &Lua, (this, text, from): (This, LuaString, Option<i64>)| {
+        first(lua, &this.0, &text, from)
+    };
+    let replace =
+        |lua: &Lua, (this, text, with, most): (This, LuaString, LuaString, Option<i64>)| {
+            let (text, count) = replace(&this.0, &text.as_bytes(), &with.as_bytes(), most)?;
+            Ok((lua.create_string(text)?, count))
+        };
+    let split = |lua: &Lua, (this, text, asked): (This, LuaString, Option<i64>)| {
+        split(lua, &this.0, &text.as_bytes(), asked)
+    };
+    Ok(vec![
+        ("test", lua.create_function(test)?),
+        ("match", lua.create_function(matched)?),
+        ("find", lua.create_function(find)?),
+        ("all", lua.create_function(all)?),
+        ("replace", lua.create_function(replace)?),
+        ("split", lua.create_function(split)?),
+    ])
+}
+
+fn find(
+    _: &Lua,
+    (this, text, from): (This, LuaString, Option<i64>),
+) -> mlua::Result<(Option<usize>, Option<usize>)> {
+    let bytes = text.as_bytes();
+    let from = start(from, bytes.len());
+    let found = (from <= bytes.len())
+        .then(|| this.0.find_at(&bytes, from))
+        .flatten();
+    Ok((
+        found.map(|found| found.start() + 1),
+        found.map(|found| found.end()),
+    ))
+}
+
+fn all(lua: &Lua, (this, text, asked): (This, LuaString, Option<i64>)) -> mlua::Result<Table> {
+    let bytes = text.as_bytes();
+    let found = this.0.captures_iter(&bytes).take(most(asked));
+    let tables: mlua::Result<Vec<Table>> = found
+        .map(|found| into_table(lua, &this.0, &found))
+        .collect();
+    lua.create_sequence_from(tables?)
 }

@@ -10,12 +10,15 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use mlua::{Lua, LuaString, Table, UserData, UserDataFields, UserDataMethods, Value};
+use mlua::{
+    Function, Lua, LuaString, Table, UserData, UserDataFields, UserDataMethods, UserDataRef, Value,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::address::plain;
 use super::failure::{failure, shown};
 use super::modules::misuse;
+use super::objects;
 use crate::limits;
 
 /// What carries the bytes.
@@ -68,6 +71,10 @@ impl Connection {
                 self.facts.address
             ))
         })
+    }
+
+    fn close(&self) {
+        self.state.borrow_mut().take();
     }
 
     async fn limited<T>(
@@ -183,19 +190,29 @@ impl UserData for Connection {
     }
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_async_method("read", |lua, this, format: Value| async move {
-            this.read(&lua, format).await
-        });
-        methods.add_async_method("write", |_, this, data: LuaString| async move {
-            this.write(&data.as_bytes()).await
-        });
-        methods.add_method("close", |_, this, ()| {
-            this.state.borrow_mut().take();
-            Ok(())
+        methods.add_meta_method("__index", |lua, _, key: Value| {
+            objects::method(lua, "connection", &key, functions)
         });
         methods.add_meta_method("__close", |_, this, _: Value| {
-            this.state.borrow_mut().take();
+            this.close();
             Ok(())
         });
     }
+}
+
+fn functions(lua: &Lua) -> mlua::Result<Vec<(&'static str, Function)>> {
+    type This = UserDataRef<Connection>;
+    let read =
+        |lua: Lua, (this, format): (This, Value)| async move { this.read(&lua, format).await };
+    let write =
+        |_: Lua, (this, data): (This, LuaString)| async move { this.write(&data.as_bytes()).await };
+    let close = |_: &Lua, this: This| {
+        this.close();
+        Ok(())
+    };
+    Ok(vec![
+        ("read", lua.create_async_function(read)?),
+        ("write", lua.create_async_function(write)?),
+        ("close", lua.create_function(close)?),
+    ])
 }

@@ -9,7 +9,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use mlua::{Lua, LuaString, Table, UserData, UserDataFields, UserDataMethods, Value};
+use mlua::{
+    Function as LuaFunction, Lua, LuaString, Table, UserData, UserDataFields, UserDataMethods,
+    UserDataRef, Value,
+};
 use tokio::net::UdpSocket;
 
 use super::address::{look_up, plain, split};
@@ -17,6 +20,7 @@ use super::arguments::Named;
 use super::failure::{failure, shown};
 use super::grants::Grants;
 use super::modules::misuse;
+use super::objects;
 use super::{Function, Module, Param};
 use crate::limits;
 
@@ -276,6 +280,10 @@ impl Socket {
             .ok_or_else(|| failure(format!("the socket to {} is closed", self.address)))
     }
 
+    fn close(&self) {
+        self.socket.borrow_mut().take();
+    }
+
     async fn send(&self, data: &LuaString) -> mlua::Result<()> {
         let data = checked("socket:send", data)?;
         let socket = self.live()?;
@@ -302,19 +310,27 @@ impl UserData for Socket {
     }
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_async_method("send", |_, this, data: LuaString| async move {
-            this.send(&data).await
-        });
-        methods.add_async_method("receive", |lua, this, ()| async move {
-            this.receive(&lua).await
-        });
-        methods.add_method("close", |_, this, ()| {
-            this.socket.borrow_mut().take();
-            Ok(())
+        methods.add_meta_method("__index", |lua, _, key: Value| {
+            objects::method(lua, "socket", &key, functions)
         });
         methods.add_meta_method("__close", |_, this, _: Value| {
-            this.socket.borrow_mut().take();
+            this.close();
             Ok(())
         });
     }
+}
+
+fn functions(lua: &Lua) -> mlua::Result<Vec<(&'static str, LuaFunction)>> {
+    type This = UserDataRef<Socket>;
+    let send = |_: Lua, (this, data): (This, LuaString)| async move { this.send(&data).await };
+    let receive = |lua: Lua, this: This| async move { this.receive(&lua).await };
+    let close = |_: &Lua, this: This| {
+        this.close();
+        Ok(())
+    };
+    Ok(vec![
+        ("send", lua.create_async_function(send)?),
+        ("receive", lua.create_async_function(receive)?),
+        ("close", lua.create_function(close)?),
+    ])
 }

@@ -180,7 +180,9 @@ impl Asking {
             match tokio::time::timeout(each, self.ask(*server)).await {
                 Ok(Ok(answer)) => return Ok((answer, *server)),
                 Ok(Err(error)) => why = format!("{server}: {}", plain(&error)),
-                Err(_) if why.is_empty() => why = format!("{server} does not answer"),
+                Err(_) if why.is_empty() => {
+                    why = format!("{server} does not answer within {}", shown(self.limit));
+                }
                 Err(_) => {}
             }
         }

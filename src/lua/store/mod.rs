@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use super::errors::INTERNAL_CHUNK;
 use super::failure::failure;
 use super::modules::misuse;
-use super::{Context, Function, Module, Param, own};
+use super::{Context, Function, Module, Param, objects, own};
 
 mod database;
 mod work;
@@ -245,7 +245,7 @@ fn attempt(
 /// `tx.get` and its like.
 fn inside(lua: &Lua, verb: Verb, lent: &Rc<RefCell<Option<Database>>>) -> mlua::Result<Value> {
     let lent = Rc::clone(lent);
-    lua.create_function(move |lua, arguments: MultiValue| {
+    let function = lua.create_function(move |lua, arguments: MultiValue| {
         let work = Work::new(lua, verb, arguments)?;
         let mut lent = lent.borrow_mut();
         let Some(database) = lent.as_mut() else {
@@ -258,6 +258,6 @@ fn inside(lua: &Lua, verb: Verb, lent: &Rc<RefCell<Option<Database>>>) -> mlua::
             Trouble::Disk(why) => failure(format!("store: {why}")),
         })?;
         answer.into_lua(lua)
-    })
-    .map(Value::Function)
+    })?;
+    objects::guarded(lua, "store.transaction", function).map(Value::Function)
 }

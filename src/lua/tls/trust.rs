@@ -147,7 +147,8 @@ impl Doubt {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 format!("not for {name}, but for {}", leaf.shown_names())
             }
-            CertificateError::UnknownIssuer if leaf.self_signed => "self-signed".to_owned(),
+            // Whatever else is wrong with it, nobody vouches for it.
+            _ if leaf.self_signed => "self-signed".to_owned(),
             CertificateError::UnknownIssuer => format!(
                 "its issuer is not known here ({}); the server may leave out the certificates between",
                 leaf.issuer

@@ -449,7 +449,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         function: "tcp.connect",
         cases: [
-            Ends("return tcp.connect('{echo}').peer", Gives("{echo}")),
+            Ends("local c <close> = tcp.connect('{echo}'); return c.peer", Gives("{echo}")),
             Hangs("return tcp.connect('{blackhole}')"),
             Ends(
                 "return tcp.connect('{blackhole}', {timeout=0.1})",
@@ -592,7 +592,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         function: "udp.open",
         cases: [
-            Ends("return udp.open('{udp_echo}').peer", Gives("{udp_echo}")),
+            Ends("local s <close> = udp.open('{udp_echo}'); return s.peer", Gives("{udp_echo}")),
             None("connecting a socket of UDP sends nothing and waits for nobody"),
             None("connecting a socket of UDP sends nothing and waits for nobody"),
             None("nothing is carried yet"),
@@ -623,7 +623,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         function: "udp.send",
         cases: [
-            Ends("return tostring(udp.send('{mute}', 'x'))", Gives("nil")),
+            Ends("udp.send('{mute}', 'x'); return 'sent'", Gives("sent")),
             None("a datagram is handed to the kernel, which does not wait"),
             None("a datagram is handed to the kernel, which does not wait"),
             Ends(
@@ -677,7 +677,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         function: "unix.connect",
         cases: [
-            Ends("return unix.connect('{unix_echo}').peer", Gives("{unix_echo}")),
+            Ends("local c <close> = unix.connect('{unix_echo}'); return c.peer", Gives("{unix_echo}")),
             Hangs("return unix.connect('{unix_full}')"),
             Ends(
                 "return unix.connect('{unix_full}', {timeout=0.1})",
