@@ -48,7 +48,7 @@ const TYPES: &str = r"---@class moonkeep.tcp.Options
 ---@field peer string the address that answered
 ---@field read fun(self, format?: string|integer): string? a line (`'l'`, the default), that many bytes at most, or all until the end (`'a'`); nil at the end
 ---@field write fun(self, data: string)
----@field close fun(self)
+---@field close fun(self) also done by `local connection <close> = ...`, and by the garbage collector, some time
 ";
 
 fn function(lua: &Lua) -> mlua::Result<Value> {

@@ -101,7 +101,7 @@ const TYPES: &str = r"---@class moonkeep.udp.RequestOptions
 ---@field peer string
 ---@field send fun(self, data: string)
 ---@field receive fun(self): string the next datagram
----@field close fun(self)
+---@field close fun(self) also done by `local socket <close> = ...`, and by the garbage collector, some time
 ";
 
 /// A socket that speaks to one address.
