@@ -7,8 +7,10 @@ use super::*;
 use crate::harness::{Daemon, rounds, wait_until};
 
 /// Notes each attempt in `attempts`; while there is a file `broken` it fails, else the alert is in `ledger`.
+/// While there is a file `hanging` it hangs, and so does what it starts.
 const HOOK: &str = "#!/bin/sh
 echo \"$MOONKEEP_ALERT_ID $MOONKEEP_ALERT_KIND\" >> attempts
+if test -e hanging; then setsid sleep 600 & sleep 601; fi
 test ! -e broken || exit 1
 echo \"$MOONKEEP_ALERT_ID $MOONKEEP_ALERT_KIND\" >> ledger
 ";
@@ -125,6 +127,44 @@ fn an_alert_that_a_killed_daemon_could_not_deliver_arrives_after_the_restart_and
     assert_eq!(attempts[0].0, lines(&home, "ledger")[0].0, "the same alert");
     assert!(daemon.stop().success());
     assert_eq!(arrived(&home, PROBLEMS), ["problem", "recovery"]);
+}
+
+// Dropping the home fails the test if anything of the hook is left.
+#[test]
+fn a_delivery_that_hangs_ends_with_its_daemon_and_is_made_again_by_the_next() {
+    let mut target = Target::new();
+    let home = home(&target);
+    home.write("hanging", "");
+    for is_killed in [true, false] {
+        let daemon = home.up();
+        if target.is_alive() {
+            wait_until("the check is ok", || is_confirmed(&home, "ok"));
+            target.kill();
+        }
+        let before = lines(&home, "attempts").len();
+        wait_until("it hangs", || lines(&home, "attempts").len() > before);
+        let begun = Instant::now();
+        if is_killed {
+            daemon.kill();
+        } else {
+            assert!(daemon.stop().success());
+        }
+        let took = begun.elapsed();
+        assert!(
+            took < Duration::from_secs(8),
+            "it waits for no hook: {took:?}"
+        );
+        wait_until("nothing is left", || home.processes().is_empty());
+    }
+    home.remove("hanging");
+    let daemon = home.up();
+    wait_until("it arrives", || arrived(&home, PROBLEMS) == ["problem"]);
+    assert!(daemon.stop().success());
+    let attempts = lines(&home, "attempts");
+    assert!(
+        attempts.len() >= 3 && attempts.iter().all(|one| *one == attempts[0]),
+        "{attempts:?}"
+    );
 }
 
 /// Or for a moment: while the check flaps there is none.
