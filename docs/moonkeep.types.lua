@@ -599,7 +599,7 @@ local moonkeep_tcp_Module = {}
 ---@field peer string the address that answered
 ---@field read fun(self, format?: string|integer): string? a line (`'l'`, the default), that many bytes at most, or all until the end (`'a'`); nil at the end
 ---@field write fun(self, data: string)
----@field close fun(self)
+---@field close fun(self) also done by `local connection <close> = ...`, and by the garbage collector, some time
 
 --- Connects to `address`. Raises an error if that fails; it names the address and the reason.
 ---@async
@@ -711,7 +711,7 @@ local moonkeep_udp_Module = {}
 ---@field peer string
 ---@field send fun(self, data: string)
 ---@field receive fun(self): string the next datagram
----@field close fun(self)
+---@field close fun(self) also done by `local socket <close> = ...`, and by the garbage collector, some time
 
 --- Sends a datagram and waits for one from the same address; sends it again if none comes. Raises an error if none ever comes, or if the machine there says that nobody listens.
 ---@async
