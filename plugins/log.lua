@@ -126,7 +126,7 @@ local function recent(mark, found)
   local now, kept, sum, last = time.now(), {}, found.matches, found.last
   for _, one in ipairs(mark and mark.recent or {}) do
     if now - one.at < seconds then
-      kept[#kept + 1], sum, last = one, sum + one.count, last or one.line
+      kept[#kept + 1], sum, last = one, sum + one.count, found.last or one.line
     end
   end
   if found.matches > 0 and seconds > 0 then

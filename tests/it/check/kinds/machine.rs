@@ -100,7 +100,7 @@ fn files_are_judged_by_facts_and_content() {
             (
                 &file(
                     &path,
-                    "sha256 = \"a23e5fdcd7b276bdd81aa1a0b7b963101863dd3f61ff57935f8c5ba462681ea6\"\nage = \"1h\"\nsize = \"1:100\"\nkind = \"file\"\nmode = \"0640\"\ncontains = \"text\"\nlacks = \"moon\"\nmatches = '^some \\w+$'",
+                    "sha256 = \"a23e5fdcd7b276bdd81aa1a0b7b963101863dd3f61ff57935f8c5ba462681ea6\"\nage = \"1h\"\nsize = \"1:100\"\nkind = \"file\"\nmode = \"0640\"\ncontains = \"text\"\nlacks = \"moon\"\nmatches = '(?m)^some \\w+$'",
                 ),
                 "ok",
                 "10 bytes",

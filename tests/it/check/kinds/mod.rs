@@ -30,9 +30,28 @@ fn home_of(cases: &[Case<'_>]) -> Home {
 fn configure(home: &Home, cases: &[Case<'_>]) {
     let mut config = String::new();
     for (at, (section, _, _)) in cases.iter().enumerate() {
-        write!(config, "[check.c{at}]\n{section}\n").expect("a text");
+        let patience = patient(section);
+        write!(config, "[check.c{at}]\n{section}\n{patience}").expect("a text");
     }
     home.write("moonkeep.toml", &config);
+}
+
+/// Thresholds of time that a busy machine does not break, for a section that has none of its own.
+fn patient(section: &str) -> String {
+    const TIMED: [&str; 9] = [
+        "tcp", "http", "udp", "unix", "dns", "ssh", "smtp", "redis", "postgres",
+    ];
+    let is_plugin = |name: &&str| section.starts_with(&format!("plugin = \"{name}\""));
+    let lacks = |key: &str| !section.lines().any(|line| line.starts_with(key));
+    let mut more = String::new();
+    if TIMED.iter().any(is_plugin) {
+        for (key, line) in [("warn", "warn = 60\n"), ("crit", "crit = 90\n")] {
+            more += if lacks(key) { line } else { "" };
+        }
+    } else if is_plugin(&"tls") {
+        more += "slow = 60\n";
+    }
+    more
 }
 
 /// Runs all cases at once and compares; gives the checks for a closer look.

@@ -44,12 +44,12 @@ fn a_target_that_hangs_is_critical_after_the_time_limit() {
     let begun = Instant::now();
     let checks = expect(&cases);
     let took = begun.elapsed();
-    assert!(took < Duration::from_secs(8), "{took:?}");
+    assert!(took < Duration::from_secs(15), "{took:?}");
     for check in checks {
         let message = check["message"].as_str().expect("a text");
         let told = ["within", "timed out", "no answer", "does not answer"];
         assert!(told.iter().any(|word| message.contains(word)), "{check}");
         let seconds = check["duration_seconds"].as_f64().expect("a number");
-        assert!((0.2..5.0).contains(&seconds), "{check}");
+        assert!((0.2..10.0).contains(&seconds), "{check}");
     }
 }
