@@ -22,6 +22,8 @@ pub(crate) struct Status {
     /// Where it listens for HTTP.
     pub(crate) http: Option<String>,
     pub(crate) scripts: Vec<Script>,
+    /// Workers of plugins.
+    plugins: Vec<Script>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -117,17 +119,23 @@ impl Status {
         for warning in self.warnings.iter().filter(|text| !self.is_an_error(text)) {
             lines.push(output.paint(Paint::Warn, &output.shown(&format!("Warning: {warning}"))));
         }
-        if !self.scripts.is_empty() {
+        if self.shown().next().is_some() {
             lines.push(String::new());
             lines.extend(self.table(output));
         }
-        for script in &self.scripts {
+        for script in self.shown() {
             if let Some(error) = &script.last_error {
                 lines.push(String::new());
                 lines.push(script.told(output, error.trim_end()));
             }
         }
         lines
+    }
+
+    /// Every script, and the workers of plugins with which something is wrong.
+    fn shown(&self) -> impl Iterator<Item = &Script> {
+        let wrong = |worker: &&Script| worker.state != "ready" || worker.last_error.is_some();
+        self.scripts.iter().chain(self.plugins.iter().filter(wrong))
     }
 
     fn table(&self, output: &Output) -> Vec<String> {
@@ -143,13 +151,13 @@ impl Status {
             "SANDBOX",
             "DURABILITY",
         ];
-        let rows: Vec<Vec<Cell>> = self.scripts.iter().map(row).collect();
+        let rows: Vec<Vec<Cell>> = self.shown().map(row).collect();
         table::lines(output, &head, &rows)
     }
 
     /// A fault that the script's own last error tells already.
     fn is_an_error(&self, warning: &str) -> bool {
-        self.scripts.iter().any(|script| {
+        self.shown().any(|script| {
             let fault = warning
                 .strip_prefix(&script.name)
                 .and_then(|rest| rest.strip_prefix(": "));
@@ -247,7 +255,9 @@ mod tests {
             r#"{"version":"0.1.0","uuid":"u","pid":7,"uptime_seconds":3725.2,"home":"/h","socket":"/s","clients":1,
             "journal":{"state":"ok","entries":12},"http":"127.0.0.1:9620","scripts":[{"name":"a","state":"ready","pid":8,"generation":2,"restarts":0,"in_flight":1,"queued":0,"memory_bytes":2097152,"last_error":null,
             "sandbox":{"level":"full"},"durability":"process"},
-            {"name":"broken","state":"failed","pid":null,"generation":3,"restarts":2,"in_flight":0,"queued":0,"memory_bytes":null,"last_error":"scripts/broken.lua:3: oops"}]}"#,
+            {"name":"broken","state":"failed","pid":null,"generation":3,"restarts":2,"in_flight":0,"queued":0,"memory_bytes":null,"last_error":"scripts/broken.lua:3: oops"}],
+            "plugins":[{"name":"@fine","state":"ready","generation":1},
+            {"name":"@p","state":"ready","pid":9,"generation":4,"last_error":"plugins/p.lua:2: oops"}]}"#,
         )
         .expect("a status");
         let output = Output::new(Color::Never, false, false, false);
@@ -265,8 +275,11 @@ HTTP: http://127.0.0.1:9620/
 NAME    STATE   PID  GEN  RESTARTS  RUNNING  QUEUED  MEMORY   SANDBOX  DURABILITY
 a       ready   8    2    0         1        0       2.0 MiB  full     process
 broken  failed  -    3    2         0        0       -        -        -
+@p      ready   9    4    0         0        0       -        -        -
 
-broken: scripts/broken.lua:3: oops";
+broken: scripts/broken.lua:3: oops
+
+@p: plugins/p.lua:2: oops";
         assert_eq!(status.lines(&output).join("\n"), expected);
     }
 
