@@ -220,8 +220,7 @@ impl Given {
         let Given::Number(number) = self else {
             return None;
         };
-        let whole = (1..=limits::CHECK_COUNT_MOST).find(|count| f64::from(*count) == *number);
-        whole
+        (1..=limits::CHECK_COUNT_MOST).find(|count| f64::from(*count) == *number)
     }
 
     fn share(&self) -> Option<f64> {

@@ -62,8 +62,9 @@ impl Outcome {
 /// Cuts a text to [`limits::CHECK_OUTPUT_BYTES`], and marks that.
 pub fn cut(text: &mut String) {
     if text.len() > limits::CHECK_OUTPUT_BYTES {
-        let end = text.floor_char_boundary(limits::CHECK_OUTPUT_BYTES);
-        text.truncate(end);
+        let mut ends = (0..=limits::CHECK_OUTPUT_BYTES).rev();
+        let end = ends.find(|at| text.is_char_boundary(*at));
+        text.truncate(end.unwrap_or(0));
         text.push_str(" [...]");
     }
 }

@@ -59,7 +59,7 @@ fn entry_json(entry: &Entry, spec: &CheckSpec) -> serde_json::Value {
     serde_json::json!({
         "name": entry.name,
         "kind": kind,
-        "every_seconds": spec.cron.is_none().then(|| spec.every.as_secs_f64()),
+        "every_seconds": spec.cron.is_none().then_some(spec.every.as_secs_f64()),
         "cron": spec.cron,
         "grace_seconds": grace,
         "tags": entry.tags(),
