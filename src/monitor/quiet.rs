@@ -145,7 +145,8 @@ impl Monitor {
 /// Cuts at a character's border.
 pub(super) fn cut(text: &mut String, bytes: usize) {
     if text.len() > bytes {
-        text.truncate(text.floor_char_boundary(bytes));
+        let end = (0..=bytes).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or_default());
         text.push('…');
     }
 }

@@ -115,7 +115,7 @@ fn measure() -> (f64, f64) {
 
 fn ended(run: RunId) -> Input {
     // One in a hundred is bad.
-    let state = if run.0 % 100 == 0 {
+    let state = if run.0.is_multiple_of(100) {
         State::Critical
     } else {
         State::Ok

@@ -39,7 +39,7 @@ fn it_agrees_with_a_second_computation_on_random_histories() {
         let mut results = Vec::new();
         let mut state = State::Ok;
         for _ in 0..random.next() % 80 {
-            if random.next() % calm == 0 {
+            if random.next().is_multiple_of(calm) {
                 state = State::ALL[(random.next() % 4) as usize];
             }
             results.push(state);

@@ -99,7 +99,7 @@ fn random_histories_agree_with_counting_each_second() {
         let mut state = None;
         let length = 20_000 + random.next() % 20_000;
         for second in 0..length {
-            if random.next() % 900 == 0 {
+            if random.next().is_multiple_of(900) {
                 let draw = (random.next() % 5) as usize;
                 state = State::ALL.get(draw).copied();
                 history.turn(Moment(second * 1_000_000), state);
@@ -138,7 +138,7 @@ fn it_stays_within_its_bounds() {
     let mut clock = Clock::default();
     clock.set(Moment(0), NOON, 0);
     for turn in 0..5_000_u64 {
-        let state = if turn % 2 == 0 {
+        let state = if turn.is_multiple_of(2) {
             State::Ok
         } else {
             State::Critical

@@ -1,8 +1,9 @@
 //! Random lives, judged at their end by a checker that knows nothing of the machine's inside.
 //!
-//! 1. No check runs twice at once (the driver watches that). 2. A confirmed problem that is not silenced is told once,
-//! and its end is. 3. Nothing new is told of a check that is silenced. 4. Restarts lose and double nothing. 5. No more
-//! runs at once than may be. 6. Starts keep their distance.
+//! - No check runs twice at once (the driver watches that), and no more run at once than may.
+//! - Starts keep their distance.
+//! - A confirmed problem that is not silenced is told once, and its end is; nothing new is told of one that is silenced.
+//! - Restarts lose and double nothing.
 
 mod checker;
 
