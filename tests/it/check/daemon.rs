@@ -98,8 +98,8 @@ fn what_is_wrong_is_said_plainly() {
     let _daemon = home.up();
     wait_until_confirmed(&home, "bad", "critical");
     for (words, code, said) in [
-        (&["checks", "bda"][..], 1, "did you mean \"bad\"?"),
-        (&["downtime", "bda", "1h"], 1, "did you mean \"bad\"?"),
+        (&["checks", "badd"][..], 1, "did you mean \"bad\"?"),
+        (&["downtime", "badd", "1h"], 1, "did you mean \"bad\"?"),
         (&["heartbeat", "bakcup"], 1, "did you mean \"backup\"?"),
         (
             &["checks", "silent"],
