@@ -106,7 +106,7 @@ mod tests {
         ] {
             assert_eq!(share(Some(part)), text);
         }
-        assert_eq!(moment(1_795_000_000_000), "2026-11-18 10:26:40 UTC");
+        assert_eq!(moment(1_795_000_000_000), "2026-11-18 11:06:40 UTC");
         assert_eq!(moment(u64::MAX), "\u{2013}");
     }
 }
