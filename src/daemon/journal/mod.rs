@@ -41,11 +41,14 @@
 //! | [`table`] | the tables, a row's way there and back |
 //! | [`store`], [`sqlite`], [`hold`] | what is asked of a store; the one that is a file; a read that it leaves open |
 //! | [`syncer`], [`barrier`] | the thread that may wait for the disk; its sync of the log |
+//! | [`faults`], [`anew`] | what the engine is told of a store's trouble; a start in the place of a damaged file |
 //! | [`files`], [`clock`] | looks at files before they are opened, the reserve; now, this boot |
 //! | [`predecessors`], [`outcomes`] | workers of earlier daemons, what workers have written |
 
+mod anew;
 mod barrier;
 mod clock;
+mod faults;
 pub(super) mod files;
 mod hold;
 pub(super) mod outcomes;
@@ -59,13 +62,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
+use self::anew::begin_anew;
+use self::faults::{disk_full, fault_of};
 use self::files::Reserve;
 pub(super) use self::predecessors::Held;
-use self::sqlite::{Found, OpenFault, Sqlite};
+use self::sqlite::{OpenFault, Sqlite};
 use self::store::{Item, Store, Trouble};
 use self::syncer::{Job, Report, Syncer, Treatment};
 use crate::engine::alphabet::{Input, Moment};
-use crate::engine::records::{FaultKind, JournalFault, Mark, Record, Recovered};
+use crate::engine::records::{JournalFault, Mark, Record, Recovered};
 use crate::limits;
 use crate::options::Durability;
 use crate::paths::Home;
@@ -432,34 +437,6 @@ impl<S: Store> Journal<S> {
     }
 }
 
-fn disk_full(cause: &str) -> JournalFault {
-    JournalFault {
-        kind: FaultKind::DiskFull,
-        text: format!(
-            "the disk with the journal is full ({cause}); free some space on it: requests are taken again within seconds"
-        ),
-    }
-}
-
-fn fault_of(trouble: &Trouble) -> JournalFault {
-    let text = match trouble {
-        Trouble::Full(cause) => return disk_full(cause),
-        Trouble::Locked(cause) => format!(
-            "another program holds the journal's lock ({cause}); end it (`fuser state/journal.db` names it), and read the journal only with `sqlite3 -readonly`"
-        ),
-        Trouble::Failed(cause) => format!(
-            "the journal cannot be written ({cause}); look at the disk (`dmesg` names its faults): the daemon tries again every few seconds"
-        ),
-        Trouble::Lost(cause) => format!(
-            "the disk has lost a part of the journal ({cause}); it is set aside, and ids that were in it are refused as expired: look at the disk (`dmesg` names its faults)"
-        ),
-    };
-    JournalFault {
-        kind: FaultKind::Failed,
-        text,
-    }
-}
-
 /// A journal that was opened, with all that a start has to know.
 #[derive(Debug)]
 pub(super) struct Opened {
@@ -514,22 +491,6 @@ fn open_file(path: &Path, reserve: &Path) -> anyhow::Result<(Journal, Recovered)
     };
     let reserve = Reserve::at(reserve.to_owned());
     Ok((Journal::new(store, reserve)?, recovered))
-}
-
-fn begin_anew(path: &Path, error: &anyhow::Error) -> anyhow::Result<(Sqlite, Found, String)> {
-    let now = clock::unix_ms();
-    let aside = files::set_aside(path, now)?;
-    let (store, mut found) = match Sqlite::open(path) {
-        Ok(opened) => opened,
-        Err(OpenFault::Damaged(error) | OpenFault::Refused(error)) => return Err(error),
-    };
-    store.raise_low_water(now)?;
-    found.low_water = Some(now);
-    let warning = format!(
-        "the journal was damaged ({error:#}) and is set aside as {}; a new one was begun, and every id from before now is refused as expired, never run again",
-        aside.display()
-    );
-    Ok((store, found, warning))
 }
 
 #[cfg(test)]
