@@ -5,6 +5,9 @@ use mlua::{Function, Lua, Table, Value};
 
 const GUARD_KEY: &str = "moonkeep.guard";
 
+/// Names and functions, not yet guarded.
+pub(super) type Methods = Vec<(&'static str, Function)>;
+
 /// Keeps api.lua's guard of this state.
 pub(super) fn keep_guard(lua: &Lua, guard: &Function) -> mlua::Result<()> {
     lua.set_named_registry_value(GUARD_KEY, guard)
@@ -23,7 +26,7 @@ pub(super) fn method(
     lua: &Lua,
     class: &str,
     key: &Value,
-    build: fn(&Lua) -> mlua::Result<Vec<(&'static str, Function)>>,
+    build: fn(&Lua) -> mlua::Result<Methods>,
 ) -> mlua::Result<Value> {
     let registered = format!("moonkeep.methods.{class}");
     if let Some(known) = lua.named_registry_value::<Option<Table>>(&registered)? {

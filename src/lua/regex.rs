@@ -153,6 +153,10 @@ fn build(mut builder: RegexBuilder, pattern: &str) -> mlua::Result<Regex> {
         .map_err(|error| misuse(wrong(pattern, &error)))
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "errors of another crate, which grow"
+)]
 /// The crate draws a picture over several lines; its last line says what is wrong.
 fn wrong(pattern: &str, error: &regex::Error) -> String {
     match error {

@@ -144,11 +144,10 @@ async fn receive(socket: &UdpSocket) -> io::Result<Vec<u8>> {
 }
 
 fn cannot(verb: &str, address: &str, error: &io::Error) -> mlua::Error {
-    let why = match error.kind() {
-        io::ErrorKind::ConnectionRefused => {
-            "connection refused: the machine is there, but nobody listens at this port".to_owned()
-        }
-        _other => plain(error),
+    let why = if error.kind() == io::ErrorKind::ConnectionRefused {
+        "connection refused: the machine is there, but nobody listens at this port".to_owned()
+    } else {
+        plain(error)
     };
     failure(format!("cannot {verb} {address}: {why}"))
 }

@@ -104,6 +104,10 @@ async fn attempt(path: &str) -> io::Result<UnixStream> {
     UnixStream::connect_addr(&address.into()).await
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "kinds of the system's errors, which grow"
+)]
 fn why(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such socket; is its server running?".to_owned(),

@@ -86,7 +86,7 @@ impl Question {
             query.query_type() == self.kind && query.name().eq_ignore_root(&self.name)
         });
         let answers = message.metadata.message_type == MessageType::Response;
-        Ok((ours && answers).then(|| Answer {
+        Ok((ours && answers).then_some(Answer {
             message,
             kind: self.kind,
         }))

@@ -20,10 +20,6 @@ pub(super) enum Trouble {
 }
 
 impl From<rusqlite::Error> for Trouble {
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "codes of SQLite, which grow"
-    )]
     fn from(error: rusqlite::Error) -> Self {
         Trouble::Disk(match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => format!(

@@ -91,13 +91,16 @@ impl Work {
                     default: default.transpose()?,
                 }
             }
-            Verb::Set => match next() {
-                Value::Nil => Work::Delete { key },
-                given => Work::Set {
+            Verb::Set => {
+                let given = next();
+                if given.is_nil() {
+                    return Ok(Work::Delete { key });
+                }
+                Work::Set {
                     key,
                     value: value(lua, verb, &given)?,
-                },
-            },
+                }
+            }
             Verb::Delete | Verb::Keys => Work::Delete { key },
             Verb::Incr => Work::Incr {
                 key,
