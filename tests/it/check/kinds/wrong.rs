@@ -112,7 +112,7 @@ fn a_wrong_parameter_is_unknown_and_named() {
             "`free_crit` takes bytes",
         ),
         (
-            "plugin = \"disk\"\npaths = \"/\"\ninodes_crit = \"x\"",
+            "plugin = \"disk\"\npaths = \"/\"\nwarn = 100\ncrit = 100\ninodes_crit = \"x\"",
             "unknown",
             "`crit` of `inodes`",
         ),
