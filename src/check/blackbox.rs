@@ -55,13 +55,12 @@ const KNOWN: &[Known] = &[
     // From the request to the end of the body: what the exporter divides into phases.
     phase("time", "processing"),
     phase("transfer", "transfer"),
-    expiry("http", "certificate"),
-    expiry("tls", "days"),
+    expiry("tls", "days_left"),
     known("dns", "time", "dns_lookup_time_seconds"),
-    known("dns", "answers", "dns_answer_rrs"),
+    known("dns", "values", "dns_answer_rrs"),
     Known {
         label: Some(("phase", "rtt")),
-        ..known("icmp", "time", "icmp_duration_seconds")
+        ..known("icmp", "rtt", "icmp_duration_seconds")
     },
 ];
 
@@ -190,7 +189,7 @@ probe_http_duration_seconds{phase="processing"} 0.2
     #[test]
     fn several_checks_are_told_apart_and_days_become_a_moment() {
         let mut tls = Outcome::unknown("b", "plugins/tls.lua", String::new());
-        tls.measures = vec![Measure::new("days", Some(2.0), "")];
+        tls.measures = vec![Measure::new("days_left", Some(2.0), "d")];
         let text = render(&Report::new(vec![web("a \"x\""), tls]), 1_000.0);
         for line in [
             "probe_success{check=\"a \\\"x\\\"\"} 1",
