@@ -159,10 +159,14 @@ async fn serve(
     systemd::notify("STOPPING=1");
     logs.note(Level::Info, "stopped");
     senses.shutdown().await;
-    if let Some(undertaker) = undertaker {
+    if let Some(undertaker) = &undertaker {
         undertaker.clear().await;
     }
     hands.tasks.shutdown().await;
+    // A delivery that was cut short just now may have left its hook's program to us.
+    if let Some(undertaker) = undertaker {
+        undertaker.clear().await;
+    }
     log_thread.finish(logs).await;
     stop.notify_one();
     let released = gates.join_next().await.and_then(Result::ok);
