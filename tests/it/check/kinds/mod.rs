@@ -1,6 +1,11 @@
 //! Every kind of check that moonkeep brings, against the real thing where it is installed, else against a small
 //! server of the test: what is well, what is not and with which sentence, wrong parameters, and targets that hang.
 
+#![expect(
+    clippy::too_many_lines,
+    reason = "a test here is a table of cases, a line or more for each"
+)]
+
 mod fakes;
 mod machine;
 mod network;
