@@ -152,21 +152,12 @@ async fn serve(
         senses.spawn_local(undertaker.run());
     }
 
-    let mut hands = run_to_its_end(core, reporter(identity, options.on_ready)).await?;
+    let hands = run_to_its_end(core, reporter(identity, options.on_ready)).await?;
 
-    hands.journal.close();
-    hands.checkbook.close();
     systemd::notify("STOPPING=1");
     logs.note(Level::Info, "stopped");
     senses.shutdown().await;
-    if let Some(undertaker) = &undertaker {
-        undertaker.clear().await;
-    }
-    hands.tasks.shutdown().await;
-    // A delivery that was cut short just now may have left its hook's program to us.
-    if let Some(undertaker) = undertaker {
-        undertaker.clear().await;
-    }
+    lay_down(hands, undertaker).await;
     log_thread.finish(logs).await;
     stop.notify_one();
     let released = gates.join_next().await.and_then(Result::ok);
@@ -197,6 +188,17 @@ async fn hear_checkbook(mut progress: Receiver<Progress>, inbox: Rc<Inbox>, logs
         }
         told = fault;
         inbox.push(Input::Kept { count });
+    }
+}
+
+/// Closes what is kept, and ends whatever was begun for the home. The undertaker comes last: a delivery that is cut
+/// short may leave its hook's program to us.
+async fn lay_down(mut hands: Hands, undertaker: Option<Rc<Undertaker>>) {
+    hands.journal.close();
+    hands.checkbook.close();
+    hands.tasks.shutdown().await;
+    if let Some(undertaker) = undertaker {
+        undertaker.clear().await;
     }
 }
 

@@ -75,7 +75,8 @@ fn percent_of(recorded: &VecDeque<State>) -> f64 {
         .enumerate()
         .filter(|(_, (before, after))| before != after)
         .map(|(index, _)| weight(missing + index))
-        .sum();
+        // The sum of nothing would be -0.0.
+        .fold(0.0, |sum, weight| sum + weight);
     100.0 * sum / CHANGES as f64
 }
 

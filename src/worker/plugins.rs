@@ -35,7 +35,7 @@ const ON_CHANGE: &str = "@on_change ";
 enum Plugins {
     /// The slot is filled when all files have run.
     Loading(Rc<RefCell<Option<Load>>>),
-    Resident(Resident),
+    Resident(Box<Resident>),
 }
 
 type Load = (Resident, Result<(), Unfit>);
@@ -129,7 +129,7 @@ impl Guest for Plugins {
             for line in resident.said() {
                 log::line("", line);
             }
-            *self = Plugins::Resident(resident);
+            *self = Plugins::Resident(Box::new(resident));
             self.tell_files(desk);
             match fit {
                 Ok(()) => self.ready(desk),

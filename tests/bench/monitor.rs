@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use moonkeep::moment::Moment;
 use moonkeep::monitor::Monitor;
-use moonkeep::monitor::alphabet::{Configured, Effect, Input, RunId};
+use moonkeep::monitor::alphabet::{Effect, Input, RunId};
 use moonkeep::monitor::result::Outcome;
 use moonkeep::monitor::state::State;
 use moonkeep::proto::ids::ScriptName;
@@ -68,7 +68,7 @@ fn measure() -> (f64, f64) {
     };
     let mut waiting: VecDeque<(Moment, RunId)> = VecDeque::new();
     let mut ready = VecDeque::from([
-        Input::Configured(Box::new(Configured::default())),
+        Input::Configured(Box::default()),
         clock(Moment(0)),
         Input::Declared {
             plugin,

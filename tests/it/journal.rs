@@ -284,7 +284,9 @@ fn on_a_full_disk_ends_are_recorded_new_commands_are_refused_and_it_passes_witho
     let ended = end(&mut line, runs);
     let journal = home.path("state/journal.db");
     let count = |state: &str| rows(&journal).iter().filter(|row| row.1 == state).count();
-    assert_eq!((count("ended"), count("started")), (1, 0), "{ended}");
+    wait_until("the end is recorded", || {
+        (count("ended"), count("started")) == (1, 0)
+    });
     fs::remove_file(filler).expect("it is there");
     wait_until("there is room again", || {
         ask(&mut other, Uuid::now_v7(), "hit", 3)["status"] == "ok"

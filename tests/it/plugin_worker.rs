@@ -131,7 +131,7 @@ on_change(function(change) print(change.check .. " " .. change.from .. " " .. ch
 "#;
 
 #[test]
-fn a_worker_declares_what_its_plugins_say_and_runs_it() {
+fn a_worker_declares_what_its_plugins_say() {
     let config = "[checks]\nfall = 2\nrise = 5\n[check.web]\nfall = 7\ntags = [\"b\"]\n[check.more]\nplugin = \"p\"\n[check.x]\nplugin = \"q\"\n";
     let home = plugin(MANY)
         .file(
@@ -139,7 +139,7 @@ fn a_worker_declares_what_its_plugins_say_and_runs_it() {
             "local url = param('url')\ncheck('q', function() end)",
         )
         .config(config);
-    let mut plugins = Plugins::start(&home, "@p");
+    let plugins = Plugins::start(&home, "@p");
     let web = plugins.declared("web").clone();
     assert_eq!(web["every"]["secs"], 60, "{web}");
     assert_eq!(web["retry_every"]["secs"], 2, "{web}");
@@ -174,7 +174,12 @@ fn a_worker_declares_what_its_plugins_say_and_runs_it() {
             .all(|handler| handler["delivery"] == "query")
     );
     assert_eq!(plugins.ready["handover"], true);
+}
 
+#[test]
+fn a_worker_runs_its_checks_and_says_what_it_has_not() {
+    let home = plugin(MANY).config("[check.web]\ntags = [\"b\"]\n[check.more]\nplugin = \"p\"\n");
+    let mut plugins = Plugins::start(&home, "@p");
     let outcome = plugins.run("web");
     says(&outcome, "ok", "time 0.5");
     assert_eq!(
@@ -212,7 +217,16 @@ fn a_worker_declares_what_its_plugins_say_and_runs_it() {
             "{end}"
         );
     }
+}
 
+#[test]
+fn a_section_that_lacks_a_parameter_is_a_broken_check_and_the_file_itself_is_inactive() {
+    let home = plugin(MANY)
+        .file(
+            "plugins/q.lua",
+            "local url = param('url')\ncheck('q', function() end)",
+        )
+        .config("[check.x]\nplugin = \"q\"\n");
     let q = Plugins::start(&home, "@q");
     let names: Vec<&Value> = q.checks.iter().map(|check| &check["name"]).collect();
     assert_eq!(

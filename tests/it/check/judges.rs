@@ -381,22 +381,26 @@ fn compared(ours: &Value, theirs: &Finished, state: i32) {
     assert_eq!(theirs.code(), Some(state), "{theirs:#?}");
 }
 
+/// The first check of a run of ours.
+fn ours(words: &[&str]) -> Value {
+    report(&Home::new(), words)["checks"][0].clone()
+}
+
+#[track_caller]
+fn value(check: &Value, name: &str) -> f64 {
+    let all = check["measures"].as_array().expect("a list");
+    let found = all.iter().find(|measure| measure["name"] == name);
+    found
+        .and_then(|one| one["value"].as_f64())
+        .unwrap_or_else(|| panic!("{name} of {check}"))
+}
+
+/// Open and shut.
 #[test]
-fn our_values_are_those_of_foreign_plugins() {
-    let test = "our_values_are_those_of_foreign_plugins";
-    let Some(tcp) = foreign("check_tcp", test) else {
+fn our_tcp_values_are_those_of_check_tcp() {
+    let Some(tcp) = foreign("check_tcp", "our_tcp_values_are_those_of_check_tcp") else {
         return;
     };
-    let value = |check: &Value, name: &str| {
-        let all = check["measures"].as_array().expect("a list");
-        let found = all.iter().find(|measure| measure["name"] == name);
-        found
-            .and_then(|one| one["value"].as_f64())
-            .unwrap_or_else(|| panic!("{name} of {check}"))
-    };
-    let home = Home::new();
-    let ours = |words: &[&str]| report(&home, words)["checks"][0].clone();
-    // tcp: open and shut.
     for (address, state) in [(serve("220\r\n"), 0), (closed(), 2)] {
         let port = address.port().to_string();
         let theirs = Program::new(&tcp)
@@ -418,8 +422,14 @@ fn our_values_are_those_of_foreign_plugins() {
             );
         }
     }
-    // http: a page and an error.
-    let http = foreign("check_http", test).expect("of the same package");
+}
+
+/// A page and an error.
+#[test]
+fn our_http_values_are_those_of_check_http() {
+    let Some(http) = foreign("check_http", "our_http_values_are_those_of_check_http") else {
+        return;
+    };
     let broken = "HTTP/1.1 503 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     for (page, state) in [(PAGE, 0), (broken, 2)] {
         let address = serve(page);
@@ -442,8 +452,14 @@ fn our_values_are_those_of_foreign_plugins() {
             "{mine}\n{theirs:#?}"
         );
     }
-    // disk: free bytes and the percent used, which they print as free.
-    let disk = foreign("check_disk", test).expect("of the same package");
+}
+
+/// Free bytes, and the percent used, which they print as free.
+#[test]
+fn our_disk_values_are_those_of_check_disk() {
+    let Some(disk) = foreign("check_disk", "our_disk_values_are_those_of_check_disk") else {
+        return;
+    };
     let theirs = Program::new(&disk)
         .args(&["-w", "0%", "-c", "0%", "-u", "bytes", "-p", "/"])
         .run();

@@ -52,19 +52,20 @@ fn element(text: &str) -> Result<(Element, &str), String> {
         attributes: read_attributes(attributes)?,
         ..Element::default()
     };
-    while !is_empty {
+    if is_empty {
+        return Ok((made, rest));
+    }
+    loop {
         let at = rest.find('<').ok_or("an element is not closed")?;
         made.text.push_str(&unescaped(&rest[..at])?);
         rest = &rest[at..];
         if let Some(after) = rest.strip_prefix(&format!("</{name}>")) {
-            rest = after;
-            break;
+            return Ok((made, after));
         }
         let (child, after) = element(rest)?;
         made.children.push(child);
         rest = after;
     }
-    Ok((made, rest))
 }
 
 fn read_attributes(mut text: &str) -> Result<BTreeMap<String, String>, String> {

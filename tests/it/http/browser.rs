@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{Answer, connect, made};
-use crate::harness::{end_processes_of, wait_for};
+use crate::harness::end_processes_of;
 
 /// Serves made-up views as the daemon serves its own, headers and all: `/NAME` is the page of a view.
 fn serve(views: Vec<(&'static str, ChecksView, Facts)>) -> SocketAddr {
@@ -67,35 +68,44 @@ struct Browser {
     profile: TempDir,
 }
 
+/// Starts chromedriver and waits until it says its port. One that finds its port taken, by a test beside this one,
+/// leaves at once: then another is started.
+fn start_driver(profile: &Path) -> std::io::Result<(Child, u16)> {
+    for _ in 0..10 {
+        let mut driver = Command::new("chromedriver")
+            .args(["--port=0"])
+            .env("TMPDIR", profile)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let mut lines = BufReader::new(driver.stdout.take().expect("piped")).lines();
+        let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
+            let (_, behind) = line.split_once("successfully on port ")?;
+            behind.trim_end_matches('.').parse().ok()
+        });
+        if let Some(port) = port {
+            // Read to its end, so that the driver never waits for us.
+            std::thread::spawn(move || lines.for_each(drop));
+            return Ok((driver, port));
+        }
+        driver.wait()?;
+    }
+    panic!("chromedriver never said its port");
+}
+
 impl Browser {
     /// `None`, with a message: it is not installed.
     fn start() -> Option<Self> {
         let profile = TempDir::with_prefix("mkchrome").expect("a folder");
-        let started = Command::new("chromedriver")
-            .args(["--port=0"])
-            .env("TMPDIR", profile.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn();
         let has_browser = Command::new("chromium").arg("--version").output().is_ok();
-        let (Ok(mut driver), true) = (started, has_browser) else {
+        let (Ok(started), true) = (start_driver(profile.path()), has_browser) else {
             eprintln!(
                 "skipped: chromium and chromedriver are not installed (Debian: apt-get install chromium chromium-driver)"
             );
             return None;
         };
-        let mut lines = BufReader::new(driver.stdout.take().expect("piped")).lines();
-        let port = wait_for("chromedriver says its port", || {
-            let line = lines.next()?.ok()?;
-            line.split("successfully on port ")
-                .nth(1)?
-                .trim_end_matches('.')
-                .parse::<u16>()
-                .ok()
-        });
-        // Read to its end, so that the driver never waits for us.
-        std::thread::spawn(move || lines.for_each(drop));
+        let (driver, port) = started;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let folder = format!(
             "--user-data-dir={}",
