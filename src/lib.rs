@@ -28,6 +28,7 @@ pub mod limits;
 pub mod lua;
 pub mod moment;
 pub mod monitor;
+mod nearest;
 pub mod options;
 pub mod paths;
 pub mod proto;

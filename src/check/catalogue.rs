@@ -8,7 +8,7 @@ use super::params::Written;
 use super::plugin::Source;
 use super::section::Section;
 use super::stock;
-use crate::lua::errors::nearest;
+use crate::nearest::nearest;
 use crate::options::Config;
 use crate::paths::{Home, is_leftover};
 

@@ -18,6 +18,7 @@ use crate::lua::modules::misuse;
 use crate::monitor::perfdata::{Measure, Threshold};
 use crate::monitor::range::Range;
 use crate::monitor::state::State;
+use crate::nearest::nearest;
 
 /// What one run of a check has found so far.
 #[derive(Debug, Default)]
@@ -247,7 +248,7 @@ impl UserData for Probe {
                 "name",
                 "state",
             ];
-            let hint = match errors::nearest(&key, known) {
+            let hint = match nearest(&key, known) {
                 Some(near) => format!("did you mean c:{near}?"),
                 None => format!("it has {}", known.join(", ")),
             };

@@ -12,8 +12,8 @@ use super::section::Section;
 use super::stock;
 use super::suite::{Hooks, Suite, Work};
 use crate::limits;
-use crate::lua::errors::nearest;
 use crate::monitor::result::Outcome;
+use crate::nearest::nearest;
 use crate::proto::messages::{
     CheckDefaults, CheckSpec, ErrorCode, Json, LoadedFile, PluginInstance, Refusal,
 };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::params::Written;
 use super::stock;
 use super::suite::{Suite, Work};
-use crate::lua::errors::nearest;
+use crate::nearest::nearest;
 
 impl Suite {
     /// The entries that `words` choose, each once, in their order; no words: all. Heartbeats are never among them: they

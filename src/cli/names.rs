@@ -1,5 +1,6 @@
 //! Script names that were typed: whether the home has them, and what may have been meant.
 
+use crate::nearest::nearest;
 use crate::paths::Home;
 use crate::proto::ids::ScriptName;
 use crate::scripts;
@@ -29,13 +30,4 @@ pub(crate) fn check_known(home: &Home, name: &ScriptName) -> Result<(), Failure>
             home.scripts().display()
         ),
     ))
-}
-
-/// The name that was probably meant, if one is near.
-pub(crate) fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .map(|name| (strsim::damerau_levenshtein(typed, name), name))
-        .filter(|(distance, name)| *distance <= 1 + name.len() / 3)
-        .min()
-        .map(|(_, name)| name)
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::records::{FaultKind, JournalFault};
 use crate::limits;
+use crate::nearest::nearest;
 use crate::proto::ids::{RequestId, ScriptName};
 use crate::proto::messages::{ErrorCode, Json, Refusal};
 
@@ -292,18 +293,7 @@ pub(super) fn gave_up(script: &ScriptName, starts: u32, cause: &str) -> Refusal 
 
 /// `did you mean "greeter"?`, if something known is near.
 fn did_you_mean<'a>(wanted: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
-    known
-        .map(|name| (strsim::damerau_levenshtein(wanted, name), name))
-        .filter(|(distance, name)| is_near(wanted, name, *distance))
-        .min()
-        .map(|(_, name)| format!("did you mean {name:?}?"))
-}
-
-/// A few slips, or a name that was not typed to its end.
-fn is_near(wanted: &str, name: &str, distance: usize) -> bool {
-    let slips = 1 + wanted.len().max(name.len()) / 4;
-    let begun = wanted.len() >= 2 && name.starts_with(wanted);
-    distance <= slips || begun
+    nearest(wanted, known).map(|name| format!("did you mean {name:?}?"))
 }
 
 /// The first line of a longer text.

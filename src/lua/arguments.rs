@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use mlua::{FromLua, Lua, Table, Value};
 
-use super::errors::nearest;
 use super::modules::misuse;
+use crate::nearest::nearest;
 use crate::options::value::duration_text;
 
 /// A table of named options whose keys have been checked.

@@ -11,8 +11,6 @@ use crate::proto::messages::{ErrorCode, Json, Refusal};
 
 mod suggest;
 
-pub use suggest::nearest;
-
 /// Chunks of our own have this name: their lines say nothing to a script's author.
 pub(crate) const INTERNAL_CHUNK: &str = "=[moonkeep]";
 /// mlua's name for its async wrapper. The coroutine shim takes it too, so that dropping a call also drops what

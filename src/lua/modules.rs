@@ -7,6 +7,8 @@ use mlua::{Function, Lua, Table, Value};
 use super::errors::{self, ApiError};
 use super::{Context, Module, objects, own, request};
 
+use crate::nearest::nearest;
+
 /// api.lua's functions.
 #[derive(Clone, Debug)]
 pub(super) struct Guards {
@@ -155,7 +157,7 @@ fn unknown(name: &str, module: &Table, key: &Value) -> String {
         Ok(())
     });
     known.sort_unstable();
-    let hint = match errors::nearest(&key, known.iter().map(String::as_str)) {
+    let hint = match nearest(&key, known.iter().map(String::as_str)) {
         Some(near) => format!("did you mean '{name}.{near}'?"),
         None => format!("it has {}", known.join(", ")),
     };

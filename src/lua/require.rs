@@ -12,6 +12,8 @@ use super::modules::Guards;
 use super::state::Sources;
 use super::{Context, MODULES, errors, own};
 
+use crate::nearest::nearest;
+
 /// LuaRocks' trees of pure Lua, after the home's `lib/`.
 const ROCKS: [&str; 2] = ["/usr/local/share/lua/5.4", "/usr/share/lua/5.4"];
 
@@ -187,7 +189,7 @@ fn find(lua: &Lua, sources: &Sources, name: &str, path: &str) -> mlua::Result<Fo
         let known = MODULES
             .iter()
             .filter_map(|module| module.name.strip_prefix("moonkeep."));
-        let hint = match errors::nearest(own, known) {
+        let hint = match nearest(own, known) {
             Some(near) => format!("did you mean 'moonkeep.{near}'?"),
             None => "the reference lists them: docs/lua-reference.md".to_owned(),
         };

@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Monitor;
 use super::check::{Check, CheckKey};
-use super::requests::nearest;
 use super::schedule::Stage;
 use super::timers::Timer;
 use crate::limits;
 use crate::moment::Moment;
+use crate::nearest::nearest;
 
 /// Who is held back by whom. By the parents' names: a parent may come later than its children.
 #[derive(Debug, Default)]

@@ -7,6 +7,8 @@ use super::alphabet::{CheckAsk, Effect, RunFault, Told};
 use super::check::{Check, CheckKey, Manner};
 use super::result::Outcome;
 
+use crate::nearest::nearest;
+
 /// Which checks does a word mean: a name, an instance, a plugin, a tag, a file? Declared checks only.
 #[derive(Debug, Default)]
 pub(super) struct Words {
@@ -19,17 +21,6 @@ pub(super) struct Asked {
     /// By name.
     order: Vec<CheckKey>,
     outcomes: BTreeMap<CheckKey, Outcome>,
-}
-
-/// The known word that is most like `given`, if any is like it at all.
-pub(super) fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    /// Below this likeness a suggestion is a guess. Jaro-Winkler, 0 to 1.
-    const LIKENESS: f64 = 0.8;
-    known
-        .map(|word| (strsim::jaro_winkler(given, word), word))
-        .filter(|(likeness, _)| *likeness > LIKENESS)
-        .max_by(|(one, _), (other, _)| one.total_cmp(other))
-        .map(|(_, word)| word)
 }
 
 fn words_of(check: &Check) -> BTreeSet<&str> {

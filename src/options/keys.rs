@@ -10,6 +10,7 @@ use super::document::{Entry, Fault};
 use super::value;
 use super::{Durability, Protocol, ReloadMode, RestartPolicy, SandboxMode, Settings};
 use crate::limits;
+use crate::nearest::nearest;
 use crate::proto::messages::Encoding;
 
 /// One setting.
@@ -368,15 +369,9 @@ fn set(name: &str, entry: &Entry, settings: &mut Settings) -> Result<(), Fault> 
 
 /// `unknown key "x"; did you mean "y"?`, or the list of all, where none is near.
 pub(super) fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
-    let near = known
-        .clone()
-        .map(|key| (strsim::damerau_levenshtein(name, key), key))
-        .min();
-    match near {
-        Some((distance, key)) if distance <= 1 + key.len() / 3 => {
-            format!("unknown key {name:?}; did you mean \"{key}\"?")
-        }
-        Some(_) | None => {
+    match nearest(name, known.clone()) {
+        Some(key) => format!("unknown key {name:?}; did you mean \"{key}\"?"),
+        None => {
             let all: Vec<&str> = known.collect();
             format!("unknown key {name:?}; known are: {}", all.join(", "))
         }

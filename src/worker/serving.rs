@@ -15,11 +15,12 @@ use uuid::Uuid;
 
 use super::records::{self, Ending, Records};
 use crate::limits;
-use crate::lua::errors::{self, Failure};
+use crate::lua::errors::Failure;
 use crate::lua::host::Host;
 use crate::lua::json;
 use crate::lua::request::Request;
 use crate::lua::state::{Run, State};
+use crate::nearest::nearest;
 use crate::proto::codec;
 use crate::proto::ids::Ticket;
 use crate::proto::messages::{Body, Dispatch, ErrorCode, Json, Payload, Refusal, Work};
@@ -295,7 +296,7 @@ fn parameters(state: &State, params: Option<&Json>) -> Result<Value, Refusal> {
 
 fn unknown(host: &Host, handler: &str) -> Refusal {
     let handlers = host.registry.handlers.borrow();
-    let hint = match errors::nearest(handler, handlers.keys().map(|name| &**name)) {
+    let hint = match nearest(handler, handlers.keys().map(|name| &**name)) {
         Some(near) => format!("did you mean \"{near}\"?"),
         None if handlers.is_empty() => "it has none".to_owned(),
         None => {

@@ -13,8 +13,8 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use mlua::{Lua, Table};
 
 use crate::limits;
-use crate::lua::errors::nearest;
 use crate::lua::modules::misuse;
+use crate::nearest::nearest;
 
 const KINDS: [(&str, RecordType); 10] = [
     ("A", RecordType::A),

@@ -2,19 +2,7 @@
 
 use mlua::{Lua, Table, Value};
 
-/// Below this likeness a suggestion is a guess. Jaro-Winkler, 0 to 1.
-const LIKENESS: f64 = 0.8;
-
-/// The known name that is most like `given`, if any is like it at all.
-pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .into_iter()
-        .filter(|name| *name != given)
-        .map(|name| (strsim::jaro_winkler(given, name), name))
-        .filter(|(likeness, _)| *likeness > LIKENESS)
-        .max_by(|(left, _), (right, _)| left.total_cmp(right))
-        .map(|(_, name)| name)
-}
+use crate::nearest::nearest;
 
 /// For Lua's "attempt to call a nil value (global 'prnt')": `; did you mean 'print'?`.
 pub(super) fn for_message(lua: &Lua, message: &str) -> Option<String> {

@@ -8,8 +8,8 @@ use mlua::{FromLua, Lua, Value};
 use sha2::{Digest, Sha256};
 
 use crate::limits;
-use crate::lua::errors::nearest;
 use crate::lua::modules::misuse;
+use crate::nearest::nearest;
 
 /// A pipe or a device could be read for ever, or not be opened at all.
 fn open_regular(path: &Path) -> io::Result<File> {

@@ -9,12 +9,13 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, Response};
 
 use super::arguments::Named;
-use super::errors::{ApiError, nearest};
+use super::errors::ApiError;
 use super::failure::{failure, shown};
 use super::grants::Grants;
 use super::modules::misuse;
 use super::{Function, Module, Param, json};
 use crate::limits;
+use crate::nearest::nearest;
 
 mod client;
 mod phases;

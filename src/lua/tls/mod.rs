@@ -16,7 +16,6 @@ use tokio_rustls::client::TlsStream;
 
 use super::address::{plain, split_or};
 use super::arguments::Named;
-use super::errors::nearest;
 use super::failure::failure;
 use super::grants::{Grants, Need};
 use super::modules::misuse;
@@ -24,6 +23,7 @@ use super::stream::{Connection, Facts};
 use super::tcp::{cannot_connect, no_answer, open, peer_of};
 use super::{Function, Module, Param};
 use crate::limits;
+use crate::nearest::nearest;
 
 mod certificate;
 mod starttls;

@@ -5,6 +5,7 @@
 use super::fields::{Field, Fields, missing};
 use super::{bad, checks};
 use crate::limits;
+use crate::nearest::nearest;
 use crate::proto::ids::ClientId;
 use crate::proto::messages::{AckMode, Call, Command, ErrorCode, Hello, Refusal, Verb};
 
@@ -391,15 +392,10 @@ pub fn complete(prefix: &str) -> impl Iterator<Item = &'static str> {
 
 fn unknown(name: &str) -> Refusal {
     let shown: String = name.chars().take(40).collect();
-    let near = COMMANDS
-        .iter()
-        .map(|spec| spec.name)
-        .chain(ALIASES.iter().map(|alias| alias.written))
-        .map(|known| (strsim::damerau_levenshtein(known, &shown), known))
-        .min()
-        .filter(|(distance, _)| *distance <= 2);
-    let next = match near {
-        Some((_, known)) => format!("did you mean `{known}`?"),
+    let known = COMMANDS.iter().map(|spec| spec.name);
+    let known = known.chain(ALIASES.iter().map(|alias| alias.written));
+    let next = match nearest(&shown, known) {
+        Some(near) => format!("did you mean `{near}`?"),
         None => "ask for the list with: help".to_owned(),
     };
     Refusal::new(

@@ -17,18 +17,20 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("sys", &["limits"]),
     ("descendants", &["limits"]),
     ("timespan", &[]),
-    ("proto", &["limits", "timespan"]),
-    ("options", &["limits", "proto", "timespan"]),
+    ("proto", &["nearest", "limits", "timespan"]),
+    ("options", &["nearest", "limits", "proto", "timespan"]),
     ("weakenings", &[]),
     ("moment", &[]),
     ("random", &[]),
+    ("nearest", &[]),
     (
         "monitor",
-        &["limits", "proto", "options", "moment", "random"],
+        &["nearest", "limits", "proto", "options", "moment", "random"],
     ),
     (
         "engine",
         &[
+            "nearest",
             "limits",
             "proto",
             "options",
@@ -51,6 +53,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "lua",
         &[
+            "nearest",
             "limits",
             "proto",
             "options",
@@ -63,6 +66,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
+            "nearest",
             "limits",
             "proto",
             "options",
@@ -78,8 +82,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "check",
         &[
-            "limits", "proto", "options", "paths", "sys", "lua", "trust", "scripts", "monitor",
-            "timespan",
+            "nearest", "limits", "proto", "options", "paths", "sys", "lua", "trust", "scripts",
+            "monitor", "timespan",
         ],
     ),
     (
@@ -116,8 +120,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "limits", "proto", "options", "paths", "scripts", "sys", "client", "daemon", "worker",
-            "lua", "trust", "check", "monitor", "timespan",
+            "nearest", "limits", "proto", "options", "paths", "scripts", "sys", "client", "daemon",
+            "worker", "lua", "trust", "check", "monitor", "timespan",
         ],
     ),
     ("main", &["cli", "daemon", "worker", "deliver"]),
@@ -210,7 +214,15 @@ impl<'a> File<'a> {
     fn is_pure(&self) -> bool {
         matches!(
             self.module(),
-            "proto" | "engine" | "options" | "monitor" | "serve" | "moment" | "random" | "timespan"
+            "proto"
+                | "engine"
+                | "options"
+                | "monitor"
+                | "serve"
+                | "moment"
+                | "random"
+                | "nearest"
+                | "timespan"
         ) || self.path.starts_with("src/client/machine")
     }
 
