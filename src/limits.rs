@@ -365,6 +365,11 @@ pub const CHECK_BARS: usize = 48;
 pub const CHECK_BAR: Duration = Duration::from_secs(1800);
 /// Between two writes of a check's results. What is told or confirmed is written at once.
 pub const CHECK_KEEP_EVERY: Duration = Duration::from_secs(10);
+/// Results of many checks are written together, at multiples of this: a write each would cost more than the checks.
+pub const CHECK_KEEP_TOGETHER: Duration = Duration::from_secs(1);
+/// Runs that are due within so much of each other begin together, unless their interval is as short as a few of these:
+/// to be woken for each would cost more than to begin it.
+pub const CHECK_START_TOGETHER: Duration = Duration::from_millis(200);
 /// How long the record of a check that is no longer declared is kept for its return.
 pub const CHECK_FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// What is kept of a check waits at least so long for it after a start, however long it has been gone.

@@ -19,6 +19,13 @@ impl Moment {
         )
     }
 
+    /// The next multiple of `step`, or this if it is one.
+    #[must_use]
+    pub fn rounded_up(self, step: Duration) -> Self {
+        let step = u64::try_from(step.as_micros()).unwrap_or(u64::MAX).max(1);
+        Moment(self.0.div_ceil(step).saturating_mul(step))
+    }
+
     /// Zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Moment) -> Duration {

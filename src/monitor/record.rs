@@ -71,12 +71,15 @@ impl Monitor {
             .push_back(Effect::Keep(Keep::Check { name, record }));
     }
 
-    /// Writes it down within [`limits::CHECK_KEEP_EVERY`].
+    /// Writes it down within [`limits::CHECK_KEEP_EVERY`] and [`limits::CHECK_KEEP_TOGETHER`].
     pub(super) fn keep_soon(&mut self, key: CheckKey) {
         if !self.timers.is_armed(Timer::Save(key)) {
-            let soonest = self.check(key).saved_at;
-            let at = soonest.map_or(self.now, |at| at.after(limits::CHECK_KEEP_EVERY));
-            self.timers.arm(Timer::Save(key), at.max(self.now));
+            let saved = self.check(key).saved_at;
+            let at = saved.map_or(self.now, |at| {
+                let soonest = at.after(limits::CHECK_KEEP_EVERY).max(self.now);
+                soonest.rounded_up(limits::CHECK_KEEP_TOGETHER)
+            });
+            self.timers.arm(Timer::Save(key), at);
         }
     }
 

@@ -157,8 +157,22 @@ impl Monitor {
             // What comes next is planned at its end.
             return;
         }
+        let at = self.together(key, at);
+        let plan = &mut self.check_mut(key).plan;
         plan.stage = Stage::Planned { at };
         self.timers.arm(Timer::Run(key), at);
+    }
+
+    /// Never earlier: what lies close to others begins with them.
+    fn together(&self, key: CheckKey, at: Moment) -> Moment {
+        /// Intervals below so many steps keep their own time.
+        const STEPS: u32 = 5;
+        let check = self.check(key);
+        let shortest = check.every().min(check.retry_every());
+        if at <= self.now || shortest < limits::CHECK_START_TOGETHER * STEPS {
+            return at;
+        }
+        at.rounded_up(limits::CHECK_START_TOGETHER)
     }
 
     /// Nothing is to run, unless it already does.
