@@ -1,7 +1,6 @@
 //! Every bound of the program, by name, with its unit and its reason.
 //!
-//! Nothing else in the program decides how large, how many or how long. Relations between bounds
-//! that other code relies on are asserted at compile time at the end of this file.
+//! Nothing else decides how large, how many or how long. Relations that code relies on are asserted at the end.
 
 use std::time::Duration;
 
@@ -237,8 +236,7 @@ pub const SCRIPT_BYTES: u64 = 4 * 1024 * 1024;
 /// Size of `moonkeep.toml`, in bytes.
 pub const CONFIG_BYTES: u64 = 1024 * 1024;
 
-/// How much later than what they say records may be written that stand in a worker's outcome record too: until then
-/// they share the write of a later record.
+/// How late records may be written that stand in a worker's outcome record too: they share a later one's write.
 pub const LATE_RECORDS: Duration = Duration::from_millis(20);
 /// So many of them are written at once.
 pub const LATE_RECORDS_MOST: usize = 256;
@@ -340,8 +338,7 @@ pub const CHECK_SLACK: Duration = Duration::from_millis(50);
 pub const CHECK_NAME_BYTES: usize = 256;
 /// Names and tags that one command may give. Below [`TEXT_WORDS`], which the whole line keeps.
 pub const CHECK_WORDS: usize = 1_000;
-/// Time for a plugin's file to be loaded, before its checks run. Shorter than [`READY_TIMEOUT`]: the worker can still
-/// say which of its plugins it was.
+/// Time for a plugin's file to be loaded. Shorter than [`READY_TIMEOUT`]: the worker can still say which one it was.
 pub const PLUGIN_LOAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Checks that one plugin may define.
 pub const CHECKS_PER_PLUGIN: usize = 10_000;
@@ -354,8 +351,7 @@ pub const CHECK_INTERVAL_LEAST: Duration = Duration::from_millis(10);
 pub const CHECK_FIRST_WITHIN: Duration = Duration::from_secs(10);
 /// Results of a check that are kept: those that Nagios judges flapping by.
 pub const CHECK_HISTORY: usize = 21;
-/// Changes of a check's confirmed state that are kept for its uptime; of more the oldest are forgotten, and
-/// their time counts as not watched.
+/// Changes of a check's confirmed state that are kept for its uptime; time before the oldest counts as not watched.
 pub const CHECK_TRANSITIONS: usize = 1_000;
 /// How far back they reach.
 pub const CHECK_HISTORY_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -365,10 +361,9 @@ pub const CHECK_BARS: usize = 48;
 pub const CHECK_BAR: Duration = Duration::from_secs(1800);
 /// Between two writes of a check's results. What is told or confirmed is written at once.
 pub const CHECK_KEEP_EVERY: Duration = Duration::from_secs(10);
-/// Results of many checks are written together, at multiples of this: a write each would cost more than the checks.
+/// At multiples of this, results of many checks together: a write each would cost more than the checks.
 pub const CHECK_KEEP_TOGETHER: Duration = Duration::from_secs(1);
-/// Runs that are due within so much of each other begin together, unless their interval is as short as a few of these:
-/// to be woken for each would cost more than to begin it.
+/// Runs that are due within so much of each other begin together: to be woken for each would cost more than the run.
 pub const CHECK_START_TOGETHER: Duration = Duration::from_millis(200);
 /// How long the record of a check that is no longer declared is kept for its return.
 pub const CHECK_FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
@@ -406,14 +401,13 @@ pub const DELIVERY_AGE_MOST: Duration = Duration::from_secs(24 * 3600);
 pub const ALERT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Least that a hook may ask for.
 pub const ALERT_TIMEOUT_LEAST: Duration = Duration::from_millis(100);
-/// Most that a hook may ask for: attempts of one hook about one check wait for each other.
+/// Most that it may ask for: attempts of one hook about one check wait for each other.
 pub const ALERT_TIMEOUT_MOST: Duration = Duration::from_secs(300);
 /// By so much the daemon waits longer for a delivery than the delivery itself: it tells more about its end.
 pub const DELIVERY_SLACK: Duration = Duration::from_secs(3);
 /// Bytes of a hook's output, or of a server's answer, that are told when a delivery fails.
 pub const DELIVERY_OUTPUT_BYTES: usize = 8 * 1024;
-/// Bytes of a delivery on its way to the process that makes it: an alert's message and measures are bounded, a hook's
-/// texts by the size of `moonkeep.toml`.
+/// Bytes of a delivery on its way to the process that makes it; a hook's texts are bounded by `moonkeep.toml`'s size.
 pub const DELIVERY_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of a file that holds a secret.
 pub const SECRET_BYTES: u64 = 64 * 1024;
